@@ -1,0 +1,234 @@
+"""Content-addressed binaries: files named by the SHA-256 of their bytes, and the rows that describe them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from n4a_flows.storage.clock import now
+from n4a_flows.storage.codecs import SerializedArtifact, content_hash, extension
+from n4a_flows.storage.database import Session
+from n4a_flows.storage.errors import (
+    ArtifactCorruptError,
+    ArtifactMissingError,
+    InvalidInputError,
+    UnknownIdError,
+    WorkspaceError,
+)
+
+TEMPORARY_PREFIX = ".tmp-"
+
+
+@dataclass(frozen=True)
+class PreparedArtifact:
+    """An artifact whose file is on disk already; `WorkspaceStore.save_artifact` adds its row.
+
+    It keeps the bytes, so that a file which a clean-up removed in between is written again before the commit.
+    """
+
+    serialized: SerializedArtifact
+    relative_path: str
+
+
+@dataclass(frozen=True)
+class StoredArtifact:
+    """The verified bytes of one artifact, and what is needed to load them. Picklable, for workers."""
+
+    artifact_id: str
+    data: bytes
+    content_hash: str
+    format: str
+    operator_class: str
+
+
+class ArtifactFiles:
+    """The folder `artifacts/`: bytes in, atomically and durably; verified bytes out."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, relative_path: str) -> Path:
+        """Absolute path of a file; whether it exists is not checked.
+
+        Raises
+        ------
+        InvalidInputError
+            When the path leads out of the folder.
+        """
+        if os.path.isabs(relative_path) or ".." in Path(relative_path).parts:
+            raise InvalidInputError(f"The artifact path {relative_path!r} leads out of the workspace.")
+        return self.folder / relative_path
+
+    def write(self, artifact: SerializedArtifact) -> PreparedArtifact:
+        """Put the bytes on disk under their hash, unless they are there already.
+
+        A file whose bytes no longer fit its name is replaced.
+
+        Raises
+        ------
+        WorkspaceError
+            When the disk refuses; no half file is left.
+        """
+        relative = f"{artifact.content_hash[:2]}/{artifact.content_hash}{extension(artifact.format)}"
+        self._write_if_absent(relative, artifact)
+        return PreparedArtifact(artifact, relative)
+
+    def ensure(self, relative_path: str, artifact: SerializedArtifact) -> None:
+        """Write the file again if it has gone since it was prepared."""
+        with contextlib.suppress(OSError):
+            if self.path(relative_path).stat().st_size == len(artifact.data):
+                return
+        self._write_if_absent(relative_path, artifact)
+
+    def read(self, relative_path: str, expected_hash: str) -> bytes:
+        """The bytes of a file, after comparing them with the hash that was recorded.
+
+        Raises
+        ------
+        ArtifactMissingError, ArtifactCorruptError
+        """
+        path = self.path(relative_path)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError as error:
+            raise ArtifactMissingError(
+                f"The artifact file {path} is missing, though the workspace records it. Restore it from a backup."
+            ) from error
+        except OSError as error:
+            raise WorkspaceError(f"The artifact file {path} cannot be read: {error.strerror}.") from error
+        if content_hash(data) != expected_hash:
+            raise ArtifactCorruptError(
+                f"The artifact file {path} is damaged: its bytes do not match the recorded SHA-256. It is not loaded. "
+                "Restore it from a backup, or save the same object again."
+            )
+        return data
+
+    def _write_if_absent(self, relative_path: str, artifact: SerializedArtifact) -> None:
+        target = self.path(relative_path)
+        with contextlib.suppress(OSError):
+            if content_hash(target.read_bytes()) == artifact.content_hash:
+                return
+        try:
+            write_durably(target, artifact.data)
+        except OSError as error:
+            raise WorkspaceError(f"The artifact file {target} cannot be written: {error.strerror}.") from error
+
+
+def write_durably(target: Path, data: bytes) -> None:
+    """Write a whole file or nothing: temporary name, fsync, rename, fsync of the folder."""
+    folder = target.parent
+    temporary = folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
+    try:
+        with _open_new(temporary) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(folder)
+
+
+def _open_new(path: Path) -> BinaryIO:
+    for _ in range(5):
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _sync_folder(path.parent.parent)
+        # A clean-up may remove the empty folder before the file is in it.
+        with contextlib.suppress(FileNotFoundError):
+            return path.open("xb")
+    return path.open("xb")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def save(session: Session, files: ArtifactFiles, prepared: PreparedArtifact) -> str:
+    """Record a prepared artifact: a new row, or one more reference to the row that has the same bytes."""
+    artifact = prepared.serialized
+    known: dict[str, tuple[str, str]] = session.memo.setdefault("artifact of hash", {})
+    if artifact.content_hash not in known:
+        rows = session.rows(
+            "SELECT artifact_id, artifact_path FROM artifacts WHERE content_hash = ? ORDER BY created_at LIMIT 1",
+            [artifact.content_hash],
+        )
+        if rows:
+            known[artifact.content_hash] = (rows[0][0], rows[0][1])
+    if artifact.content_hash in known:
+        artifact_id, relative_path = known[artifact.content_hash]
+        session.execute("UPDATE artifacts SET ref_count = ref_count + 1 WHERE artifact_id = ?", [artifact_id])
+    else:
+        artifact_id, relative_path = str(uuid.uuid4()), prepared.relative_path
+        known[artifact.content_hash] = (artifact_id, relative_path)
+        insert(
+            session,
+            artifact_id=artifact_id,
+            artifact_path=relative_path,
+            content_hash=artifact.content_hash,
+            operator_class=artifact.operator_class,
+            artifact_type=artifact.artifact_type,
+            format=artifact.format,
+            size_bytes=len(artifact.data),
+        )
+    session.execute("INSERT OR REPLACE INTO artifact_saves VALUES (?, ?)", [artifact_id, now()])
+    session.before_commit.append(lambda: files.ensure(relative_path, artifact))
+    return artifact_id
+
+
+def insert(session: Session, **row: object) -> None:
+    """Add a row to `artifacts`, with one reference."""
+    session.append("artifacts", {**row, "ref_count": 1, "created_at": now()})
+
+
+def row_of(session: Session, artifact_id: str) -> dict[str, object]:
+    """The row of an artifact; `UnknownIdError` when there is none."""
+    row = session.one("SELECT * FROM artifacts WHERE artifact_id = ?", [artifact_id])
+    if row is None:
+        raise UnknownIdError(f"No artifact has the id {artifact_id!r} in this workspace.")
+    return row
+
+
+def rows_of(session: Session, artifact_ids: Iterable[str]) -> dict[str, dict[str, object]]:
+    """The rows of artifacts by id; `UnknownIdError` names those that do not exist."""
+    wanted = list(dict.fromkeys(artifact_ids))
+    found: dict[str, dict[str, object]] = {}
+    for chunk in _chunks(wanted, 500):
+        marks = ", ".join("?" * len(chunk))
+        for row in session.dicts(f"SELECT * FROM artifacts WHERE artifact_id IN ({marks})", chunk):
+            found[row["artifact_id"]] = row
+    unknown = [artifact_id for artifact_id in wanted if artifact_id not in found]
+    if unknown:
+        raise UnknownIdError(f"No artifact has the id {', '.join(map(repr, unknown))} in this workspace.")
+    return found
+
+
+def _chunks(items: list[str], size: int) -> Iterator[list[str]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def stored(session: Session, files: ArtifactFiles, artifact_ids: Iterable[str]) -> dict[str, StoredArtifact]:
+    """The verified bytes of artifacts by id.
+
+    They are read while the store is held, so that no clean-up takes a file between its row and its bytes.
+    """
+    return {
+        artifact_id: StoredArtifact(
+            artifact_id=artifact_id,
+            data=files.read(str(row["artifact_path"]), str(row["content_hash"])),
+            content_hash=str(row["content_hash"]),
+            format=str(row["format"]),
+            operator_class=str(row["operator_class"] or ""),
+        )
+        for artifact_id, row in rows_of(session, artifact_ids).items()
+    }

@@ -1,0 +1,437 @@
+"""A stored chain becomes a `Predictor`, and a `Predictor` gives predictions. Nothing is guessed on the way.
+
+Every step of a chain is an artifact, or an operator that was declared stateless and is rebuilt from its class and parameters. A
+transformer that was fitted inside a fold is used with that fold only. A refit (`fold_final`) predicts alone; otherwise the folds
+are combined: class labels from mean probabilities or by vote, numbers by (weighted) mean.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from n4a_flows.storage import combining
+from n4a_flows.storage.artifacts import StoredArtifact
+from n4a_flows.storage.axis import Axis
+from n4a_flows.storage.chain_builder import SOURCE_MAP
+from n4a_flows.storage.chains import ChainContext
+from n4a_flows.storage.codecs import DEFAULT_ALLOWED_MODULES, Trust, deserialize
+from n4a_flows.storage.errors import AxisError, InvalidInputError, ReplayError
+from n4a_flows.storage.folds import normalize_fold_key
+from n4a_flows.storage.stateless import rebuild_stateless
+
+REPLAY_VERSION = 1
+"""Changes when the same chain and spectra would give other predictions; recorded with every scored file."""
+
+FINAL = "fold_final"
+AVERAGES = frozenset({"fold_avg", "fold_w_avg"})
+
+FloatArray = npt.NDArray[np.float64]
+Load = Callable[[str], Any]
+
+
+def replay_chain(
+    store: Replays, chain_id: str, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None = None
+) -> np.ndarray[Any, Any]:
+    """Predict with a chain of a store; the same as `store.replay_chain`."""
+    return store.replay_chain(chain_id=chain_id, X=X, wavelengths=wavelengths)
+
+
+class Replays(Protocol):
+    """Anything that replays chains, for example a `WorkspaceStore`."""
+
+    def replay_chain(
+        self, chain_id: str, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None = None
+    ) -> np.ndarray[Any, Any]: ...
+
+
+@dataclass(frozen=True)
+class _Transformer:
+    operator: Any
+    takes_wavelengths: bool
+    label: str
+
+    def apply(self, X: FloatArray, wavelengths: FloatArray | None) -> FloatArray:
+        if not self.takes_wavelengths or wavelengths is None:
+            if getattr(self.operator, "_requires_wavelengths", False) and wavelengths is None:
+                raise ReplayError(
+                    f"{self.label} needs the wavelengths of the spectra, and the chain was stored without an axis: "
+                    "pass wavelengths."
+                )
+            return np.asarray(self.operator.transform(X))
+        return np.asarray(self.operator.transform(X, wavelengths=wavelengths))
+
+
+@dataclass(frozen=True)
+class _Lane:
+    """One fold's way through the chain, from where the folds part."""
+
+    key: str
+    weight: float
+    transformers: list[_Transformer]
+    model: Any
+    target_scalers: list[Any]
+
+
+@dataclass(frozen=True)
+class ChainPackage:
+    """A chain with everything that predicting needs, as verified bytes. Picklable: what worker tasks are given.
+
+    Attributes
+    ----------
+    document
+        steps, model_step_idx, fold_artifacts, shared_artifacts.
+    context
+        Axis, signal, target and digest.
+    artifacts
+        The bytes by artifact id; only those that predicting needs.
+    """
+
+    document: Mapping[str, Any]
+    context: ChainContext
+    artifacts: Mapping[str, StoredArtifact]
+
+    @property
+    def digest(self) -> str:
+        """The chain's digest."""
+        return self.context.digest
+
+    def load(self, trust: Trust = "all", allowed_modules: Iterable[str] = DEFAULT_ALLOWED_MODULES) -> Predictor:
+        """Unpickle the operators, as far as `trust` allows, and put them in order.
+
+        Raises
+        ------
+        UntrustedError
+            When `trust` does not allow what the chain holds.
+        ReplayError
+            When a step of the chain is missing.
+        """
+        allowed = tuple(allowed_modules)
+        loaded: dict[str, Any] = {}
+
+        def load(artifact_id: str) -> Any:
+            if artifact_id not in loaded:
+                stored = self.artifacts[artifact_id]
+                loaded[artifact_id] = deserialize(stored.data, stored.format, trust, allowed)
+            return loaded[artifact_id]
+
+        return _assemble(self.document, self.context, load, allowed)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A loaded chain. Keep it and use it again; it never changes the spectra it is given.
+
+    Attributes
+    ----------
+    context
+        Axis, signal, target, task type and digest of the chain.
+    """
+
+    context: ChainContext
+    _shared: list[_Transformer]
+    _lanes: list[_Lane]
+    _width: int | None = field(default=None)
+
+    @property
+    def chain_id(self) -> str:
+        """Id of the chain."""
+        return self.context.chain_id
+
+    @property
+    def digest(self) -> str:
+        """Digest of the chain."""
+        return self.context.digest
+
+    @property
+    def axis(self) -> Axis | None:
+        """The axis that the chain was trained on."""
+        return self.context.axis
+
+    @property
+    def signal(self) -> str | None:
+        """The kind of signal that the chain was trained on."""
+        return self.context.signal
+
+    @property
+    def target(self) -> str | None:
+        """Name of the property that the chain predicts."""
+        return self.context.target
+
+    def predict(self, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None = None) -> npt.NDArray[Any]:
+        """Predict from spectra.
+
+        Parameters
+        ----------
+        X
+            (n_samples, n_points), finite numbers; n_samples >= 1. It is copied to float64, never changed.
+        wavelengths
+            Where the points lie: an `Axis` (units are compared and converted), or the bare positions in the chain's unit. None:
+            the points are taken to lie on the chain's axis, and only their number is checked.
+
+        Returns
+        -------
+        (n_samples,) for one target, else (n_samples, n_targets): float64, or class labels.
+
+        Raises
+        ------
+        InvalidInputError
+            When X is not as said above.
+        AxisError
+            When the number or the positions of the points differ from the chain's axis.
+        ReplayError
+            When a step needs wavelengths and there are none.
+        """
+        spectra = _checked(X)
+        spectra, positions = self._on_the_chains_axis(spectra, wavelengths)
+        for transformer in self._shared:
+            spectra = transformer.apply(spectra, positions)
+        treated = []
+        for lane in self._lanes:
+            lane_spectra = spectra
+            for transformer in lane.transformers:
+                lane_spectra = transformer.apply(lane_spectra, positions)
+            treated.append(lane_spectra)
+        return self._combined(treated)
+
+    def _combined(self, treated: Sequence[FloatArray]) -> npt.NDArray[Any]:
+        lanes = list(zip(self._lanes, treated, strict=True))
+        if len(lanes) == 1:
+            return _predict(*lanes[0])
+        models = [lane.model for lane in self._lanes]
+        weights = [lane.weight for lane in self._lanes]
+        classes = None if self._lanes[0].target_scalers else combining.shared_classes(models)
+        if classes is not None:
+            return combining.most_probable([lane.model.predict_proba(X) for lane, X in lanes], weights, classes)
+        outputs = [_predict(lane, X) for lane, X in lanes]
+        declared = (self.context.task_type or "").endswith("classification")
+        if declared or outputs[0].dtype.kind in "OUSb" or any(map(combining.is_classifier, models)):
+            return combining.vote(outputs, weights)
+        return combining.mean(outputs, weights)
+
+    def _on_the_chains_axis(
+        self, X: FloatArray, wavelengths: Axis | npt.ArrayLike | None
+    ) -> tuple[FloatArray, FloatArray | None]:
+        chain_axis = self.axis
+        if isinstance(wavelengths, Axis):
+            given = wavelengths
+        elif wavelengths is not None:
+            given = Axis(np.asarray(wavelengths, dtype=np.float64), "nm" if chain_axis is None else chain_axis.unit)
+        elif chain_axis is not None:
+            given = chain_axis
+        else:
+            if self._width is not None and X.shape[1] != self._width:
+                raise AxisError(f"The spectra have {X.shape[1]} points, the chain was trained on {self._width}.")
+            return X, None
+        if X.shape[1] != len(given):
+            raise AxisError(f"The spectra have {X.shape[1]} points, but their axis has {given}.")
+        if chain_axis is None:
+            return X, given.values
+        columns = given.columns_for(chain_axis)
+        # Contiguous, for the memory layout decides the last bit of a matrix product.
+        return (X if columns is None else np.ascontiguousarray(X[:, columns])), chain_axis.values
+
+
+def _checked(X: npt.ArrayLike) -> FloatArray:
+    try:
+        spectra = np.array(X, dtype=np.float64, order="C")
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"X must be numbers, (n_samples, n_points): {error}.") from error
+    if spectra.ndim != 2:
+        hint = " For a single spectrum pass X.reshape(1, -1)." if spectra.ndim == 1 else ""
+        raise InvalidInputError(f"X must have two dimensions, (n_samples, n_points), not shape {spectra.shape}.{hint}")
+    if 0 in spectra.shape:
+        raise InvalidInputError(f"X holds no spectra: its shape is {spectra.shape}.")
+    finite = np.isfinite(spectra)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        raise InvalidInputError(f"X must be finite, but has {spectra[row, column]} at row {row}, point {column}.")
+    return spectra
+
+
+def _predict(lane: _Lane, X: FloatArray) -> npt.NDArray[Any]:
+    y = _flat(np.asarray(lane.model.predict(X)))
+    for scaler in reversed(lane.target_scalers):
+        y = _inverted(scaler, y)
+    return y
+
+
+def _flat(y: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
+
+
+def _inverted(scaler: Any, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    # Label encoders speak of (n,), scalers of (n, 1).
+    if hasattr(scaler, "classes_"):
+        return np.asarray(scaler.inverse_transform(y))
+    return _flat(np.asarray(scaler.inverse_transform(y.reshape(len(y), -1))))
+
+
+def needed_artifacts(document: Mapping[str, Any]) -> list[str]:
+    """Ids of the artifacts that predicting with a chain needs, in no particular order."""
+    needed: dict[str, None] = {}
+
+    def note(artifact_id: str) -> None:
+        needed[artifact_id] = None
+
+    keys = lane_keys(document)
+    for step in document["steps"]:
+        for key in keys:
+            for artifact_id in step_artifacts(document, step, key):
+                note(artifact_id)
+    for key in keys:
+        note(_model_artifact(document, key))
+    return list(needed)
+
+
+def lane_keys(document: Mapping[str, Any]) -> list[str]:
+    """The fold keys that predict, as `fold_artifacts` spells them: the refit alone, else every fold."""
+    folds = document["fold_artifacts"] or {}
+    for key in folds:
+        if normalize_fold_key(key) == FINAL:
+            return [key]
+    keys = [key for key in folds if normalize_fold_key(key) not in AVERAGES]
+    if not keys:
+        raise ReplayError("Chain has no fold model artifacts: its fold_artifacts name neither a fold nor a refit.")
+    return keys
+
+
+def step_artifacts(document: Mapping[str, Any], step: Mapping[str, Any], fold_key: str) -> list[str]:
+    """Artifact ids of a step other than the model, as one fold uses them; empty for a stateless one.
+
+    Raises
+    ------
+    ReplayError
+        When the step was fitted inside the folds and nothing is stored for this one.
+    """
+    if _is_model(document, step):
+        return []
+    by_fold = step.get("fold_artifact_ids")
+    if by_fold:
+        wanted = normalize_fold_key(fold_key)
+        for key, ids in by_fold.items():
+            if normalize_fold_key(key) == wanted:
+                return _as_list(ids)
+        raise ReplayError(f"{_label(step)} was fitted inside the folds, and nothing is stored for {wanted}.")
+    shared = (document["shared_artifacts"] or {}).get(str(step["step_idx"]))
+    return _as_list(shared) or _as_list(step.get("artifact_ids")) or _as_list(step.get("artifact_id"))
+
+
+def _assemble(document: Mapping[str, Any], context: ChainContext, load: Load, allowed: Sequence[str]) -> Predictor:
+    keys = lane_keys(document)
+    steps = list(document["steps"])
+    _refuse_no_line(document)
+    shared: list[_Transformer] = []
+    own: dict[str, list[_Transformer]] = {key: [] for key in keys}
+    scalers: dict[str, list[Any]] = {key: [] for key in keys}
+    for step in steps:
+        if _is_model(document, step):
+            break
+        if step.get("operator_type") == "splitter":
+            continue
+        fold_wise = bool(step.get("fold_artifact_ids"))
+        for key in keys:
+            operators = [load(artifact_id) for artifact_id in step_artifacts(document, step, key)]
+            if not operators:
+                operators = [_rebuilt(step, allowed)]
+            if step.get("operator_type") == "y_processing":
+                scalers[key].extend(operators)
+                continue
+            transformers = [_transformer(operator, step) for operator in operators]
+            if fold_wise or any(own.values()):
+                own[key].extend(transformers)
+            else:
+                shared.extend(transformers)
+                break
+    weights = _weights(steps, document, keys)
+    lanes = [
+        _Lane(key, weight, own[key], load(_model_artifact(document, key)), scalers[key])
+        for key, weight in zip(keys, weights, strict=True)
+    ]
+    first = next((item.operator for item in [*shared, *lanes[0].transformers]), lanes[0].model)
+    width = getattr(first, "n_features_in_", None)
+    return Predictor(context, shared, lanes, width if isinstance(width, int) else None)
+
+
+# A chain is a line of steps. What else a trace may record (parallel views, several sources, models on models) is not one.
+_LINE_TYPES = frozenset({"", "transform", "preprocessing", "y_processing", "splitter"})
+
+
+def _refuse_no_line(document: Mapping[str, Any]) -> None:
+    steps = document["steps"]
+    indices = [step["step_idx"] for step in steps]
+    if document["model_step_idx"] not in indices:
+        raise ReplayError(f"No step of the chain is its model step ({document['model_step_idx']}).")
+    if len(set(indices)) < len(indices):
+        raise ReplayError(
+            "Two steps of the chain have the same step_idx, so it cannot be told which artifacts are whose."
+        )
+    sources = (document["shared_artifacts"] or {}).get(SOURCE_MAP) or {}
+    if any(len(of_step) > 1 for of_step in sources.values()):
+        raise ReplayError("The chain treats several sources side by side, which replay cannot do.")
+    for step in steps[: indices.index(document["model_step_idx"])]:
+        if (step.get("operator_type") or "") not in _LINE_TYPES:
+            raise ReplayError(
+                f"{_label(step)} is a {step['operator_type']} step before the model, which replay cannot do."
+            )
+
+
+def _rebuilt(step: Mapping[str, Any], allowed: Sequence[str]) -> Any:
+    if not step.get("stateless"):
+        raise ReplayError(f"{_label(step)} was fitted, but no artifact of it is stored: the chain cannot be replayed.")
+    return rebuild_stateless(str(step.get("operator_class") or ""), step.get("params") or {}, allowed)
+
+
+def _transformer(operator: Any, step: Mapping[str, Any]) -> _Transformer:
+    if not hasattr(operator, "transform"):
+        raise ReplayError(f"{_label(step)} has no transform method: a {type(operator).__name__} cannot treat spectra.")
+    return _Transformer(operator, _takes_wavelengths(operator), _label(step))
+
+
+def _takes_wavelengths(operator: Any) -> bool:
+    if getattr(operator, "_requires_wavelengths", False):
+        return True
+    try:
+        parameters = inspect.signature(operator.transform).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return any(
+        parameter.name == "wavelengths" or parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters
+    )
+
+
+def _model_artifact(document: Mapping[str, Any], key: str) -> str:
+    ids = _as_list(document["fold_artifacts"][key])
+    if len(ids) != 1:
+        raise ReplayError(f"The chain names {len(ids)} models for {key}; it needs one.")
+    return ids[0]
+
+
+def _weights(steps: Sequence[Mapping[str, Any]], document: Mapping[str, Any], keys: Sequence[str]) -> list[float]:
+    stored = next((step.get("fold_weights") for step in steps if _is_model(document, step)), None)
+    if not stored or len(keys) == 1:
+        return [1.0] * len(keys)
+    by_key = {normalize_fold_key(key): float(weight) for key, weight in stored.items()}
+    missing = [key for key in keys if normalize_fold_key(key) not in by_key]
+    if missing:
+        raise ReplayError(f"The chain has fold weights, but none for {', '.join(missing)}.")
+    return [by_key[normalize_fold_key(key)] for key in keys]
+
+
+def _is_model(document: Mapping[str, Any], step: Mapping[str, Any]) -> bool:
+    return bool(step["step_idx"] == document["model_step_idx"])
+
+
+def _as_list(ids: Any) -> list[str]:
+    if not ids:
+        return []
+    return [ids] if isinstance(ids, str) else [str(item) for item in ids]
+
+
+def _label(step: Mapping[str, Any]) -> str:
+    return f"Step {step.get('step_idx')} ({step.get('operator_class') or 'no class'})"

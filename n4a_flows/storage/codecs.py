@@ -1,0 +1,226 @@
+"""Objects to bytes and back, and what may be loaded.
+
+Unpickling runs code. A content hash shows that bytes are those that were recorded; only the operator's `Trust` says whether
+they may be loaded at all:
+
+* `"all"`: whatever is stored under a verified hash (what this workspace recorded itself);
+* `"modules"`: only classes of allowed modules, enforced while unpickling;
+* `"none"`: nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import pickle
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import joblib
+from joblib.numpy_pickle import NumpyUnpickler
+
+from n4a_flows.storage.errors import InvalidInputError, UntrustedError
+
+Trust = Literal["all", "modules", "none"]
+
+DEFAULT_ALLOWED_MODULES: tuple[str, ...] = ("sklearn", "chemotools", "numpy", "scipy", "n4a_flows")
+"""Modules whose classes a pipeline definition may name and a store with trust `"modules"` may load."""
+
+EXTENSIONS = {"joblib": ".joblib", "pickle": ".pkl", "cloudpickle": ".pkl", "skops": ".skops"}
+
+# Harmless helpers that pickles of arrays and estimators call. Classes need no entry here, functions do: with a function of
+# an allowed module a hostile pickle could reach exec (numpy's test helpers have one).
+_HARMLESS_FUNCTIONS = frozenset(
+    {
+        ("copyreg", "_reconstructor"),
+        ("copyreg", "__newobj__"),
+        ("copyreg", "__newobj_ex__"),
+        ("_codecs", "encode"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "scalar"),
+        ("numpy._core.numeric", "_frombuffer"),
+        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy.core.multiarray", "scalar"),
+        ("sklearn.neighbors._ball_tree", "newObj"),
+        ("sklearn.neighbors._kd_tree", "newObj"),
+        ("numpy.random._pickle", "__generator_ctor"),
+        ("numpy.random._pickle", "__bit_generator_ctor"),
+        ("numpy.random._pickle", "__randomstate_ctor"),
+    }
+)
+_PLAIN_TYPES = object, bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, slice, range
+_HARMLESS_CLASSES = frozenset(
+    {("joblib.numpy_pickle", "NumpyArrayWrapper"), ("collections", "OrderedDict"), ("collections", "defaultdict")}
+    | {("builtins", kind.__name__) for kind in _PLAIN_TYPES}
+)
+
+
+@dataclass(frozen=True)
+class SerializedArtifact:
+    """An object as bytes, with what the workspace wants to know of it. Can be made anywhere: no store is needed.
+
+    Attributes
+    ----------
+    data
+        The serialised bytes.
+    content_hash
+        SHA-256 of `data`, 64 hexadecimal digits.
+    operator_class, artifact_type, format
+        As `WorkspaceStore.save_artifact` takes them.
+    """
+
+    data: bytes
+    content_hash: str
+    operator_class: str
+    artifact_type: str
+    format: str
+
+
+def content_hash(data: bytes) -> str:
+    """SHA-256 of the bytes, 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def extension(format: str) -> str:
+    """File name ending for a format; `.bin` for one that is not known."""
+    return EXTENSIONS.get(format, ".bin")
+
+
+def serialize(obj: Any, operator_class: str, artifact_type: str, format: str = "joblib") -> SerializedArtifact:
+    """Turn an object into bytes and their hash.
+
+    `joblib` is joblib with zlib level 3, `cloudpickle` takes classes and functions defined in a script or notebook,
+    `skops` needs the extra of that name; every other format is a pickle of the highest protocol.
+
+    Raises
+    ------
+    InvalidInputError
+        When the object cannot be serialised.
+    """
+    try:
+        data = _dumps(obj, format)
+    except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidInputError(
+            f"{operator_class or type(obj).__name__} cannot be stored with format {format!r}: {error}. "
+            "Classes defined in a script or notebook need format 'cloudpickle'."
+        ) from error
+    return SerializedArtifact(data, content_hash(data), operator_class, artifact_type, format)
+
+
+def _dumps(obj: Any, format: str) -> bytes:
+    if format == "joblib":
+        buffer = io.BytesIO()
+        joblib.dump(obj, buffer, compress=3)
+        return buffer.getvalue()
+    if format == "cloudpickle":
+        import cloudpickle
+
+        return bytes(cloudpickle.dumps(obj, protocol=pickle.HIGHEST_PROTOCOL))
+    if format == "skops":
+        return bytes(_skops().dumps(obj))
+    return pickle.dumps(obj, protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def deserialize(
+    data: bytes, format: str, trust: Trust = "all", allowed_modules: Iterable[str] = DEFAULT_ALLOWED_MODULES
+) -> Any:
+    """Turn bytes, whose hash has been verified, back into the object.
+
+    Raises
+    ------
+    UntrustedError
+        When `trust` does not allow what the bytes hold; nothing of it has run then.
+    """
+    check_trust(trust)
+    allowed = tuple(allowed_modules)
+    if trust == "none":
+        raise UntrustedError(
+            "Loading this artifact would unpickle it, and this store was opened with trust 'none'. "
+            "Open it with trust 'modules' or 'all' if you trust where the artifact comes from."
+        )
+    if format == "skops":
+        return _skops_loads(data, trust, allowed)
+    if trust == "all":
+        return joblib.load(io.BytesIO(data)) if format == "joblib" else pickle.loads(data)  # noqa: S301
+    if format == "joblib":
+        return _AllowedNumpyUnpickler(_decompressed(data), allowed).load()
+    return _AllowedUnpickler(io.BytesIO(data), allowed).load()
+
+
+def check_trust(trust: str) -> None:
+    """Refuse a trust that is not one of the three."""
+    if trust not in get_args(Trust):
+        raise InvalidInputError(f"Unknown trust {trust!r}: use one of {', '.join(get_args(Trust))}.")
+
+
+def class_allowed(module: str, allowed_modules: Iterable[str]) -> bool:
+    """Whether a module is one of the allowed ones or lies below one of them."""
+    return any(module == prefix or module.startswith(prefix + ".") for prefix in allowed_modules)
+
+
+def _found_if_allowed(unpickler: Any, find: Any, module: str, name: str, allowed: tuple[str, ...]) -> Any:
+    if (module, name) in _HARMLESS_FUNCTIONS or (module, name) in _HARMLESS_CLASSES:
+        return find(unpickler, module, name)
+    if class_allowed(module, allowed):
+        found = find(unpickler, module, name)
+        # A dotted name or a re-export may lead out of the module, so what was found is judged by where it was defined.
+        home = getattr(found, "__module__", None) or ""
+        if isinstance(found, type) and class_allowed(home, allowed):
+            return found
+        if name.startswith("__pyx_unpickle_") and class_allowed(home, allowed):
+            return found
+    raise UntrustedError(
+        f"The artifact wants to load {module}.{name}, which is not a class of an allowed module "
+        f"({', '.join(allowed)}). Add its module to allowed_modules if you trust it."
+    )
+
+
+class _AllowedUnpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, allowed: tuple[str, ...]) -> None:
+        super().__init__(file)
+        self._allowed = allowed
+
+    def find_class(self, module: str, name: str) -> Any:
+        return _found_if_allowed(self, pickle.Unpickler.find_class, module, name, self._allowed)
+
+
+class _AllowedNumpyUnpickler(NumpyUnpickler):  # type: ignore[misc]
+    # joblib hands object arrays to a second unpickler, which asks this find_class too (since joblib 1.6).
+    def __init__(self, file: io.BytesIO, allowed: tuple[str, ...]) -> None:
+        super().__init__("", file, ensure_native_byte_order=True)
+        self._allowed = allowed
+
+    def find_class(self, module: str, name: str) -> Any:
+        return _found_if_allowed(self, NumpyUnpickler.find_class, module, name, self._allowed)
+
+
+def _decompressed(data: bytes) -> io.BytesIO:
+    if data[:1] == b"\x78":
+        return io.BytesIO(zlib.decompress(data))
+    if data[:2] == b"\x1f\x8b":
+        return io.BytesIO(gzip.decompress(data))
+    return io.BytesIO(data)
+
+
+def _skops() -> Any:
+    try:
+        import skops.io
+    except ImportError as error:
+        raise InvalidInputError("Format 'skops' needs the extra: pip install 'n4a-flows[skops]'.") from error
+    return skops.io
+
+
+def _skops_loads(data: bytes, trust: Trust, allowed: tuple[str, ...]) -> Any:
+    skops_io = _skops()
+    unknown = list(skops_io.get_untrusted_types(data=data))
+    if trust == "modules":
+        refused = [name for name in unknown if not class_allowed(name.rpartition(".")[0], allowed)]
+        if refused:
+            raise UntrustedError(
+                f"The artifact wants to load {', '.join(refused)}, outside the allowed modules "
+                f"({', '.join(allowed)}). Add their modules to allowed_modules if you trust them."
+            )
+    return skops_io.loads(data, trusted=unknown)

@@ -1,0 +1,86 @@
+"""Every error that is raised on purpose.
+
+Each is an `N4AError` and also the builtin that fits, so callers may catch either.
+"""
+
+from __future__ import annotations
+
+
+class N4AError(Exception):
+    """Base of every error that n4a_flows raises on purpose."""
+
+    def __str__(self) -> str:
+        # KeyError would show the repr of its message, OSError a tuple.
+        return str(self.args[0]) if self.args else type(self).__name__
+
+
+class StoreClosedError(N4AError, RuntimeError):
+    """A verb was called on a store that has been closed."""
+
+
+class StoreBusyError(N4AError, TimeoutError):
+    """The store stayed held by somebody else until the deadline."""
+
+
+class TransactionError(N4AError, RuntimeError):
+    """A unit of work cannot go on: it was doomed by an earlier error, or used from another thread."""
+
+
+class SchemaError(N4AError, RuntimeError):
+    """The database has a layout that this version cannot work with."""
+
+
+class UnsupportedPlatformError(N4AError, OSError):
+    """The operating system or file system cannot hold a workspace safely."""
+
+
+class WorkspaceError(N4AError, OSError):
+    """The workspace folder cannot be created, read or written."""
+
+
+class UnknownIdError(N4AError, KeyError):
+    """An id (or alias) names nothing in this workspace."""
+
+
+class InvalidInputError(N4AError, ValueError):
+    """An argument has a value that cannot be taken."""
+
+
+class MissingFileError(N4AError, FileNotFoundError):
+    """A file that the caller named does not exist."""
+
+
+class ArtifactMissingError(N4AError, FileNotFoundError):
+    """The file of a recorded artifact is not on disk."""
+
+
+class ArtifactCorruptError(N4AError, ValueError):
+    """The bytes of an artifact are not those that were recorded."""
+
+
+class UntrustedError(N4AError, ValueError):
+    """Loading would run code that the operator has not allowed."""
+
+
+class ReplayError(N4AError, RuntimeError):
+    """A chain cannot be replayed as it was recorded."""
+
+
+class TraceError(N4AError, RuntimeError):
+    """A trace is recorded out of order, or does not hold the chain that is asked of it."""
+
+
+class AxisError(N4AError, ValueError):
+    """Spectra do not lie on the axis that a chain was trained on."""
+
+
+class SpectraError(N4AError, ValueError):
+    """A spectra file cannot be read as spectra."""
+
+
+class DefinitionError(N4AError, ValueError):
+    """A pipeline definition is wrong; the message names the step."""
+
+
+class BundleError(N4AError, ValueError):
+    """A bundle is damaged, foreign or unsafe."""

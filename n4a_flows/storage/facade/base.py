@@ -1,0 +1,172 @@
+"""What every verb of the store stands on: opening, closing, sessions and units of work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from n4a_flows.storage import schema
+from n4a_flows.storage.artifacts import ArtifactFiles
+from n4a_flows.storage.codecs import DEFAULT_ALLOWED_MODULES, Trust, check_trust
+from n4a_flows.storage.database import Database, Session
+from n4a_flows.storage.errors import InvalidInputError, StoreClosedError, WorkspaceError
+from n4a_flows.storage.locks import refuse_network_file_system
+from n4a_flows.storage.unit_of_work import UnitOfWork, transaction, verb
+
+
+class StoreBase:
+    """Opening and closing a workspace, and the two ways to its database: one verb, or many as one."""
+
+    def __init__(
+        self,
+        workspace_path: str | os.PathLike[str],
+        *,
+        lock_timeout: float = 60.0,
+        trust: Trust = "all",
+        allowed_modules: Iterable[str] = DEFAULT_ALLOWED_MODULES,
+        read_only: bool = False,
+        allow_network: bool = False,
+    ) -> None:
+        check_trust(trust)
+        if not lock_timeout >= 0:
+            raise InvalidInputError(f"lock_timeout must be a number of seconds of at least 0, not {lock_timeout!r}.")
+        # Absolute from here on: the store means the same folder when the process changes its own.
+        self._workspace_path = Path(os.path.abspath(workspace_path))
+        self._settings: dict[str, Any] = {
+            "lock_timeout": float(lock_timeout),
+            "trust": trust,
+            "allowed_modules": tuple(allowed_modules),
+            "read_only": bool(read_only),
+            "allow_network": bool(allow_network),
+        }
+        self._closed = False
+        self._make_folder()
+        if not allow_network:
+            refuse_network_file_system(Path(os.path.realpath(self._workspace_path)))
+        self._files = ArtifactFiles(self._workspace_path / "artifacts")
+        self._database = Database.at(self._workspace_path)
+        self._make_or_check_database()
+
+    @property
+    def workspace_path(self) -> Path:
+        """Absolute path of the workspace folder."""
+        return self._workspace_path
+
+    @property
+    def lock_timeout(self) -> float:
+        """Seconds that a verb waits for the store before it raises `StoreBusyError`."""
+        seconds: float = self._settings["lock_timeout"]
+        return seconds
+
+    @property
+    def trust(self) -> Trust:
+        """What may be unpickled."""
+        trust: Trust = self._settings["trust"]
+        return trust
+
+    @property
+    def allowed_modules(self) -> tuple[str, ...]:
+        """Modules whose classes may be loaded with trust `"modules"`, or rebuilt for a stateless step."""
+        modules: tuple[str, ...] = self._settings["allowed_modules"]
+        return modules
+
+    @property
+    def read_only(self) -> bool:
+        """Whether verbs that write are refused."""
+        return bool(self._settings["read_only"])
+
+    def transaction(self) -> AbstractContextManager[UnitOfWork]:
+        """Make any number of verbs one atomic commit.
+
+        It takes the store at its first verb and gives it back at its end, so do slow work (fitting, `prepare_artifact`) before.
+        It nests; an exception that leaves an inner block dooms the outer one, even if it is caught in between. It belongs to the
+        thread that began it.
+
+        Raises
+        ------
+        TransactionError
+            At the end, when something in it failed and the error was caught inside: nothing is stored then.
+
+        Examples
+        --------
+        >>> with store.transaction():
+        ...     run_id = store.begin_run("nightly", {}, [])
+        ...     store.complete_run(run_id, {})
+        """
+        self._refuse_closed()
+        self._refuse_read_only("transaction")
+        return transaction(self._database, self.lock_timeout)
+
+    def close(self) -> None:
+        """Close the store; every verb raises `StoreClosedError` from now on. Closing twice is harmless."""
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        self._refuse_closed()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self._workspace_path)!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"workspace_path": self._workspace_path, "closed": self._closed, **self._settings}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        closed = state.pop("closed")
+        self.__init__(**state)  # type: ignore[misc]
+        self._closed = closed
+
+    @contextmanager
+    def _reading(self, operation: str) -> Iterator[Session]:
+        self._refuse_closed()
+        with verb(self._database, write=False, operation=operation, timeout=self.lock_timeout) as session:
+            yield session
+
+    @contextmanager
+    def _writing(self, operation: str) -> Iterator[Session]:
+        self._refuse_closed()
+        self._refuse_read_only(operation)
+        with verb(self._database, write=True, operation=operation, timeout=self.lock_timeout) as session:
+            yield session
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise StoreClosedError("WorkspaceStore is closed; open it again with WorkspaceStore(path).")
+
+    def _refuse_read_only(self, operation: str) -> None:
+        if self.read_only:
+            raise InvalidInputError(
+                f"This store was opened read-only, so {operation!r} is refused. Open it with read_only=False."
+            )
+
+    def _make_folder(self) -> None:
+        if self.read_only:
+            if not (self._workspace_path / "store.duckdb").is_file():
+                raise WorkspaceError(f"There is no workspace at {self._workspace_path} to open read-only.")
+            return
+        try:
+            (self._workspace_path / "artifacts").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WorkspaceError(f"The workspace {self._workspace_path} cannot be made: {error.strerror}.") from error
+
+    def _make_or_check_database(self) -> None:
+        version = None
+        if self._database.path.is_file():
+            with self._reading("open") as session:
+                version = schema.version_of(session)
+        if version is None:
+            with self._writing("create workspace") as session:
+                version = schema.version_of(session)
+                if version is None:
+                    schema.create(session)
+                    return
+        schema.refuse_other_version(version)

@@ -1,0 +1,190 @@
+"""Verbs about chains: keeping them, finding them, predicting with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy.typing as npt
+import polars as pl
+
+from n4a_flows.storage import artifacts, chain_replay, chains, queries, summaries
+from n4a_flows.storage.axis import Axis
+from n4a_flows.storage.chain_replay import ChainPackage, Predictor
+from n4a_flows.storage.chains import ChainContext
+from n4a_flows.storage.facade.base import StoreBase
+
+
+class ChainVerbs(StoreBase):
+    """Chains."""
+
+    def save_chain(
+        self,
+        pipeline_id: str,
+        steps: Sequence[Mapping[str, Any]],
+        model_step_idx: int,
+        model_class: str,
+        preprocessings: str,
+        fold_strategy: str,
+        fold_artifacts: Mapping[str, Any] | None,
+        shared_artifacts: Mapping[str, Any] | None,
+        branch_path: Sequence[int] | None = None,
+        source_index: int | None = None,
+        dataset_name: str | None = None,
+        *,
+        axis: Axis | None = None,
+        signal: str | None = None,
+        x_range: tuple[float, float] | None = None,
+        target: str | None = None,
+        task_type: str | None = None,
+    ) -> str:
+        """Keep a chain: steps that lead from spectra to a prediction, with the artifacts they use.
+
+        Parameters
+        ----------
+        steps
+            Dicts with step_idx, operator_class, params, `stateless`, and the artifacts of the step: `artifact_ids` when it was
+            fitted once, `fold_artifact_ids` (by fold key) when it was fitted inside the folds. `operator_type` says what it is
+            (transform, y_processing, model); the scaler of a y_processing step is inverted on the output. The model step may hold
+            `fold_weights`.
+        model_step_idx
+            The step_idx of the model.
+        fold_artifacts
+            Artifact ids of the fitted models by fold key (`fold_0` ..., `fold_final` for the refit).
+        shared_artifacts
+            Artifact ids, one or a list, of transformers that all folds share, by step_idx as text.
+        dataset_name
+            Taken from the pipeline when left out.
+        axis, signal, x_range, target, task_type
+            What it was trained on; see `ChainContext`. Replay checks spectra against it.
+
+        Returns
+        -------
+        The id of the chain.
+
+        Raises
+        ------
+        UnknownIdError
+            When there is no such pipeline or artifact.
+        InvalidInputError
+            When the document is no chain.
+        """
+        row = {
+            "pipeline_id": pipeline_id,
+            "steps": steps,
+            "model_step_idx": model_step_idx,
+            "model_class": model_class,
+            "preprocessings": preprocessings,
+            "fold_strategy": fold_strategy,
+            "fold_artifacts": fold_artifacts,
+            "shared_artifacts": shared_artifacts,
+            "branch_path": branch_path,
+            "source_index": source_index,
+            "dataset_name": dataset_name,
+        }
+        with self._writing("save_chain") as session:
+            return chains.save(
+                session, row, axis=axis, signal=signal, x_range=x_range, target=target, task_type=task_type
+            )
+
+    def get_chain(self, chain_id: str) -> dict[str, Any] | None:
+        """The row of a chain with steps, fold_artifacts, shared_artifacts and branch_path as saved; None for an unknown one."""
+        with self._reading("get_chain") as session:
+            return queries.chain(session, chain_id)
+
+    def get_chain_context(self, chain_id: str) -> ChainContext:
+        """What a chain was trained on; `UnknownIdError` for an unknown chain."""
+        with self._reading("get_chain_context") as session:
+            return chains.context_of(session, chain_id)
+
+    def get_chains_for_pipeline(self, pipeline_id: str) -> pl.DataFrame:
+        """Chains of a pipeline in the order they were saved; all columns of `chains`, JSON columns as text."""
+        with self._reading("get_chains_for_pipeline") as session:
+            return queries.chains_of_pipeline(session, pipeline_id)
+
+    def best_chain(
+        self,
+        dataset_name: str,
+        target: str | None = None,
+        metric: str | None = None,
+        run_id: str | None = None,
+    ) -> str:
+        """The chain with the best pooled out-of-fold score (all validation predictions together), never judged by the test set.
+
+        Returns
+        -------
+        The id of the chain; of equally good ones the earliest.
+
+        Raises
+        ------
+        UnknownIdError
+            When no chain fits.
+        InvalidInputError
+            When chains of several targets or metrics fit and it was not said which.
+        """
+        with self._reading("best_chain") as session:
+            return queries.best_chain(session, dataset_name, target, metric, run_id)
+
+    def chain_package(self, chain_id: str) -> ChainPackage:
+        """A chain with the verified bytes that predicting needs: picklable, for workers that never touch the store.
+
+        Raises
+        ------
+        UnknownIdError
+            When there is no such chain.
+        ArtifactMissingError, ArtifactCorruptError
+            When a file is not there, or not what was recorded.
+        ReplayError
+            When the chain names no model.
+        """
+        with self._reading("chain_package") as session:
+            document = chains.document_of(session, chain_id)
+            context = chains.context_of(session, chain_id)
+            needed = chain_replay.needed_artifacts(document)
+            return ChainPackage(document, context, artifacts.stored(session, self._files, needed))
+
+    def load_predictor(self, chain_id: str) -> Predictor:
+        """A chain ready to predict; keep it and use it again. Raises what `chain_package` does, and `UntrustedError`."""
+        return self.chain_package(chain_id).load(self.trust, self.allowed_modules)
+
+    def replay_chain(
+        self, chain_id: str, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None = None
+    ) -> npt.NDArray[Any]:
+        """Predict with a stored chain.
+
+        Parameters
+        ----------
+        X
+            (n_samples, n_points) spectra; copied, never changed.
+        wavelengths
+            Where the points lie; see `Predictor.predict`.
+
+        Returns
+        -------
+        (n_samples,) predictions.
+
+        Raises
+        ------
+        UnknownIdError, ArtifactMissingError, ArtifactCorruptError, UntrustedError, ReplayError, AxisError, InvalidInputError
+        """
+        return self.load_predictor(chain_id).predict(X, wavelengths)
+
+    def update_chain_summary(self, chain_id: str) -> None:
+        """Write the averages over a chain's predictions into its row; `UnknownIdError` for an unknown chain."""
+        self.bulk_update_chain_summaries([chain_id])
+
+    def bulk_update_chain_summaries(self, chain_ids: Sequence[str]) -> None:
+        """Write the averages over their predictions into the rows of many chains.
+
+        cv_val_score, cv_test_score and cv_train_score are plain averages over the rows of cross-validation, cv_scores the averages
+        of every metric by partition (rounded to 6 digits), cv_fold_count the number of folds; the final_* columns are those of the
+        refit's test row.
+
+        Raises
+        ------
+        UnknownIdError
+            When one of the chains does not exist; none is changed then.
+        """
+        with self._writing("update_chain_summary") as session:
+            for chain_id in chain_ids:
+                summaries.update(session, chain_id)

@@ -1,0 +1,61 @@
+"""Verbs that write files outside the store: bundles and exports."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from n4a_flows.storage import bundles, exports
+from n4a_flows.storage.errors import InvalidInputError
+from n4a_flows.storage.facade.chains import ChainVerbs
+from n4a_flows.storage.facade.predictions import PredictionVerbs
+
+
+class FileVerbs(ChainVerbs, PredictionVerbs):
+    """Exports."""
+
+    def export_chain(self, chain_id: str, output_path: str | os.PathLike[str], format: str = "n4a") -> Path:
+        """Write a chain as a bundle that predicts elsewhere.
+
+        Parameters
+        ----------
+        output_path
+            `.n4a` is appended when it has no suffix; parent folders are made.
+        format
+            `"n4a"`.
+
+        Returns
+        -------
+        Absolute path of the bundle.
+
+        Raises
+        ------
+        UnknownIdError, ArtifactMissingError, ArtifactCorruptError
+            When the chain or an artifact of it is not there, or not what was recorded.
+        BundleError
+            When the format cannot hold the chain.
+        InvalidInputError
+            When the format is unknown.
+        """
+        if format != "n4a":
+            raise InvalidInputError(f"Unknown bundle format {format!r}: use 'n4a'.")
+        data = bundles.to_bundle(self.chain_package(chain_id))
+        return exports.write_file(exports.output_file(output_path, ".n4a"), data)
+
+    def export_predictions_parquet(self, output_path: str | os.PathLike[str], **filters: Any) -> Path:
+        """Write predictions as Parquet.
+
+        Parameters
+        ----------
+        output_path
+            `.parquet` is appended when it has no suffix; parent folders are made.
+        **filters
+            Those of `query_predictions`.
+
+        Returns
+        -------
+        Absolute path of the file, with all columns of `predictions`; it may have no rows.
+        """
+        frame = self.query_predictions(**filters)
+        return exports.write_file(exports.output_file(output_path, ".parquet"), exports.parquet_bytes(frame))

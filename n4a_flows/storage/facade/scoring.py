@@ -1,0 +1,61 @@
+"""Verbs about the ledger of scored files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import polars as pl
+
+from n4a_flows.storage import chains, scoring
+from n4a_flows.storage.facade.base import StoreBase
+from n4a_flows.storage.scoring import ScoredFile
+
+
+class ScoringVerbs(StoreBase):
+    """Scored files and samples."""
+
+    def record_scoring(self, chain_id: str, files: Sequence[ScoredFile], flow_run_id: str | None = None) -> None:
+        """Note files as seen by a chain, with what it predicted: rows and "seen" are one commit.
+
+        Raises
+        ------
+        UnknownIdError
+            When there is no such chain.
+        """
+        with self._writing("record_scoring") as session:
+            digest = chains.context_of(session, chain_id).digest
+            scoring.record(session, chain_id, digest, files, flow_run_id)
+
+    def scored_digests(self, chain_digest: str) -> dict[str, str]:
+        """Status (`"scored"` or `"quarantined"`) of every file that a chain digest has seen, by the file's digest."""
+        with self._reading("scored_digests") as session:
+            return scoring.digests(session, chain_digest)
+
+    def scored_files(
+        self, chain_id: str | None = None, status: str | None = None, since: datetime | None = None
+    ) -> pl.DataFrame:
+        """Files that were scored or quarantined, in the order they were recorded.
+
+        Parameters
+        ----------
+        since
+            Only those recorded then or later; naive UTC.
+
+        Returns
+        -------
+        All columns of `scored_files`.
+        """
+        with self._reading("scored_files") as session:
+            return scoring.files(session, chain_id, status, since)
+
+    def scored_samples(self, chain_id: str | None = None, since: datetime | None = None) -> pl.DataFrame:
+        """Predictions of scored files, in the order they were recorded.
+
+        Returns
+        -------
+        path, file_digest, chain_id, chain_digest, position, sample_id, target, y (in units of the target), label, verdict, reasons,
+        detail, flow_run_id, scored_at (naive UTC).
+        """
+        with self._reading("scored_samples") as session:
+            return scoring.samples(session, chain_id, since)

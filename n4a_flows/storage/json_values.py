@@ -1,0 +1,93 @@
+"""Values of JSON columns: what goes in comes back, and what JSON cannot hold is refused rather than turned into its `str`."""
+
+from __future__ import annotations
+
+import json
+import math
+import uuid
+from collections.abc import Mapping, Set
+from datetime import date, datetime
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+from n4a_flows.storage.errors import InvalidInputError
+
+_FLOAT_KEY = "$float"  # JSON has no NaN or infinity; {"$float": "nan"} stands for them.
+
+
+def to_json(value: Any, what: str = "value") -> str | None:
+    """JSON text of a value, None for None.
+
+    Tuples and sets become lists, numpy scalars and arrays numbers and lists, paths, dates and ids text, classes and functions
+    their dotted name, and estimators `{"class": ..., "params": ...}`.
+
+    Raises
+    ------
+    InvalidInputError
+        For anything else, naming `what`.
+    """
+    if value is None:
+        return None
+    return json.dumps(_plain(value, what), ensure_ascii=False, allow_nan=False)
+
+
+def canonical_json(value: Any, what: str = "value") -> str:
+    """JSON text that is the same for equal values: sorted keys, no spaces."""
+    return json.dumps(_plain(value, what), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def from_json(text: str | None) -> Any:
+    """The value behind JSON text, None for None."""
+    if text is None:
+        return None
+    return json.loads(text, object_hook=_restore_float)
+
+
+def _plain(value: Any, what: str) -> Any:
+    if isinstance(value, Enum):
+        return _plain(value.value, what)
+    if value is None or isinstance(value, bool | str | int):
+        return value
+    if isinstance(value, float | np.floating):
+        number = float(value)
+        return number if math.isfinite(number) else {_FLOAT_KEY: str(number)}
+    if isinstance(value, np.generic | np.ndarray):
+        return _plain(value.tolist(), what)
+    if isinstance(value, Mapping):
+        return {_key(key, what): _plain(item, what) for key, item in value.items()}
+    if isinstance(value, Set):
+        return sorted((_plain(item, what) for item in value), key=str)
+    if isinstance(value, list | tuple):
+        return [_plain(item, what) for item in value]
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, PurePath | uuid.UUID):
+        return str(value)
+    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
+        return f"{value.__module__}.{value.__qualname__}"
+    if hasattr(value, "model_dump"):
+        return _plain(value.model_dump(), what)
+    if hasattr(value, "get_params"):
+        kind = type(value)
+        return {"class": f"{kind.__module__}.{kind.__qualname__}", "params": _plain(value.get_params(deep=False), what)}
+    raise InvalidInputError(
+        f"The {what} holds a {type(value).__name__}, which cannot be kept as JSON. "
+        "Use numbers, text, lists, dicts or scikit-learn estimators."
+    )
+
+
+def _key(key: Any, what: str) -> str:
+    if isinstance(key, str):
+        return key
+    if isinstance(key, int | float | np.generic | PurePath | uuid.UUID | None):
+        return str(key)
+    raise InvalidInputError(f"The {what} has a {type(key).__name__} as a key; use text.")
+
+
+def _restore_float(document: dict[str, Any]) -> Any:
+    if len(document) == 1 and isinstance(document.get(_FLOAT_KEY), str):
+        return float(document[_FLOAT_KEY])
+    return document

@@ -1,0 +1,202 @@
+"""Reads. Tables come back as polars frames with the documented columns, also when they are empty."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from n4a_flows.storage import chains
+from n4a_flows.storage.database import Session
+from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
+from n4a_flows.storage.json_values import from_json
+from n4a_flows.storage.schema import ARROW_SCHEMAS, COLUMNS
+
+HIGHER_IS_BETTER = frozenset(
+    ("r2", "accuracy", "f1", "precision", "recall", "auc", "roc_auc", "balanced_accuracy", "kappa", "rpd", "rpiq")
+)
+"""Metrics of which more is better; of every other one less is."""
+
+
+def ascending_for(metric: str | None) -> bool:
+    """Whether the best value of a metric is the smallest one."""
+    return (metric or "").lower() not in HIGHER_IS_BETTER
+
+
+def run(session: Session, run_id: str) -> dict[str, Any] | None:
+    """A run with its JSON columns decoded."""
+    return _decoded(session.one("SELECT * FROM runs WHERE run_id = ?", [run_id]), "config", "datasets", "summary")
+
+
+def pipeline(session: Session, pipeline_id: str) -> dict[str, Any] | None:
+    """A pipeline with its JSON columns decoded."""
+    row = session.one("SELECT * FROM pipelines WHERE pipeline_id = ?", [pipeline_id])
+    return _decoded(row, "expanded_config", "generator_choices")
+
+
+def _decoded(row: dict[str, Any] | None, *columns: str) -> dict[str, Any] | None:
+    if row is not None:
+        row.update((column, from_json(row[column])) for column in columns)
+    return row
+
+
+def list_runs(
+    session: Session, status: str | None, dataset: str | None, project_id: str | None, limit: int, offset: int
+) -> pl.DataFrame:
+    """Runs, the newest first."""
+    filters, parameters = _equal({"status": status, "project_id": project_id})
+    if dataset is not None:
+        # A dataset is named by a text, by an item of a list, or by the `name` of such an item: never by a part of a word.
+        filters.append(
+            "(json_extract_string(datasets, '$') = ? OR json_extract_string(datasets, '$.name') = ? "
+            "OR list_contains(json_extract_string(datasets, '$[*]'), ?) "
+            "OR list_contains(json_extract_string(datasets, '$[*].name'), ?))"
+        )
+        parameters += [dataset] * 4
+    return session.frame(
+        f"SELECT * FROM runs{_where(filters)} ORDER BY created_at DESC, rowid DESC LIMIT ? OFFSET ?",
+        [*parameters, limit, offset],
+    )
+
+
+def list_pipelines(session: Session, run_id: str | None, dataset_name: str | None) -> pl.DataFrame:
+    """Pipelines, the newest first."""
+    filters, parameters = _equal({"run_id": run_id, "dataset_name": dataset_name})
+    return session.frame(f"SELECT * FROM pipelines{_where(filters)} ORDER BY created_at DESC, rowid DESC", parameters)
+
+
+def chains_of_pipeline(session: Session, pipeline_id: str) -> pl.DataFrame:
+    """Chains of a pipeline, in the order they were saved."""
+    return session.frame("SELECT * FROM chains WHERE pipeline_id = ? ORDER BY created_at, rowid", [pipeline_id])
+
+
+def pipeline_log(session: Session, pipeline_id: str) -> pl.DataFrame:
+    """The log of a pipeline by step and time."""
+    return session.frame(
+        "SELECT log_id, step_idx, operator_class, event, duration_ms, message, details, level, created_at FROM logs "
+        "WHERE pipeline_id = ? ORDER BY step_idx, created_at, rowid",
+        [pipeline_id],
+    )
+
+
+def run_log_summary(session: Session, run_id: str) -> pl.DataFrame:
+    """Counts of log lines for every pipeline of a run, in the order they began."""
+    return session.frame(
+        "SELECT p.pipeline_id, any_value(p.name) AS pipeline_name, any_value(p.status) AS pipeline_status, "
+        "count(l.log_id) AS log_count, "
+        "coalesce(sum(l.duration_ms) FILTER (l.event = 'end'), 0)::BIGINT AS total_duration_ms, "
+        "count(*) FILTER (l.level = 'warning') AS warning_count, count(*) FILTER (l.level = 'error') AS error_count "
+        "FROM pipelines p LEFT JOIN logs l USING (pipeline_id) WHERE p.run_id = ? "
+        "GROUP BY p.pipeline_id ORDER BY min(p.created_at), min(p.rowid)",
+        [run_id],
+    )
+
+
+def query_predictions(
+    session: Session, filters: dict[str, Any], run_id: str | None, limit: int | None, offset: int
+) -> pl.DataFrame:
+    """Predictions that match all filters, the newest first; a text with `%` is a LIKE pattern."""
+    conditions, parameters = prediction_filters(filters, run_id)
+    page = "" if limit is None else " LIMIT ?"
+    page += " OFFSET ?" if offset else ""
+    parameters += [number for number, asked in ((limit, limit is not None), (offset, bool(offset))) if asked]
+    return session.frame(
+        f"SELECT * FROM predictions{_where(conditions)} ORDER BY created_at DESC, rowid DESC{page}", parameters
+    )
+
+
+def prediction_filters(filters: dict[str, Any], run_id: str | None) -> tuple[list[str], list[Any]]:
+    """The conditions and parameters that a set of filters of `query_predictions` stands for."""
+    conditions, parameters = _equal(filters)
+    if run_id is not None:
+        conditions.append("pipeline_id IN (SELECT pipeline_id FROM pipelines WHERE run_id = ?)")
+        parameters.append(run_id)
+    return conditions, parameters
+
+
+def top_predictions(
+    session: Session, n: int, metric: str, ascending: bool, filters: dict[str, Any], group_by: str | None
+) -> pl.DataFrame:
+    """The best n predictions by a column, or the best n of every group."""
+    for role, column in (("metric", metric), ("group_by", group_by)):
+        if column is not None and column not in COLUMNS["predictions"]:
+            raise InvalidInputError(
+                f"Invalid {role} column {column!r}: use a column of predictions, for example val_score or dataset_name."
+            )
+    conditions, parameters = _equal(filters)
+    order = best_first("predictions", metric, ascending)
+    where = _where(conditions)
+    if group_by is None:
+        return session.frame(f"SELECT * FROM predictions{where} ORDER BY {order}, rowid LIMIT ?", [*parameters, n])
+    return session.frame(
+        f"SELECT * FROM predictions{where} QUALIFY row_number() OVER (PARTITION BY {group_by} ORDER BY {order}, rowid) <= ? "
+        f"ORDER BY {order}, rowid",
+        [*parameters, n],
+    )
+
+
+def best_first(table: str, column: str, ascending: bool) -> str:
+    """ORDER BY terms that put the best value first and what is no number (NULL, NaN, infinity) last."""
+    is_number = str(ARROW_SCHEMAS[table].field(column).type) == "double"
+    usable = f"isfinite({column}) IS NOT TRUE, " if is_number else ""
+    return f"{usable}{column} {'ASC' if ascending else 'DESC'} NULLS LAST"
+
+
+def chain_predictions(session: Session, chain_id: str, partition: str | None, fold_id: str | None) -> pl.DataFrame:
+    """Predictions of a chain by partition and fold."""
+    filters, parameters = _equal({"partition": partition, "fold_id": fold_id})
+    filters.append("chain_id = ?")
+    return session.frame(
+        f"SELECT * FROM predictions{_where(filters)} ORDER BY partition, fold_id, rowid", [*parameters, chain_id]
+    )
+
+
+def chain(session: Session, chain_id: str) -> dict[str, Any] | None:
+    """A chain with its document decoded."""
+    row = session.one("SELECT * FROM chains WHERE chain_id = ?", [chain_id])
+    return None if row is None else chains.decoded(row)
+
+
+def best_chain(session: Session, dataset_name: str, target: str | None, metric: str | None, run_id: str | None) -> str:
+    """The chain of the completed pipeline with the best pooled out-of-fold score."""
+    filters, parameters = _equal(
+        {"p.dataset_name": dataset_name, "x.target": target, "p.metric": metric, "p.run_id": run_id}
+    )
+    found = session.rows(
+        "SELECT c.chain_id, p.metric, p.best_val, x.target FROM pipelines p JOIN chains c USING (pipeline_id) "
+        "LEFT JOIN chain_context x USING (chain_id)"
+        + _where([*filters, "p.status = 'completed'", "isfinite(p.best_val)"])
+        + " ORDER BY c.created_at, c.rowid",
+        parameters,
+    )
+    if not found:
+        said = ", ".join(
+            f"{name} {value!r}"
+            for name, value in (("dataset", dataset_name), ("target", target), ("metric", metric), ("run", run_id))
+            if value is not None
+        )
+        raise UnknownIdError(f"No chain with a validation score is recorded for {said}. Train one first.")
+    for name, values in (("metric", {row[1] for row in found}), ("target", {row[3] for row in found})):
+        if len(values) > 1:
+            raise InvalidInputError(
+                f"The best chain of {dataset_name!r} cannot be named, for its chains differ in {name} "
+                f"({', '.join(sorted(map(str, values)))}): say which {name}."
+            )
+    better = min if ascending_for(found[0][1]) else max
+    return str(better(found, key=lambda row: row[2])[0])
+
+
+def _equal(filters: dict[str, Any]) -> tuple[list[str], list[Any]]:
+    conditions: list[str] = []
+    parameters: list[Any] = []
+    for column, value in filters.items():
+        if value is None:
+            continue
+        like = isinstance(value, str) and "%" in value
+        conditions.append(f"{column} {'LIKE' if like else '='} ?")
+        parameters.append(value)
+    return conditions, parameters
+
+
+def _where(conditions: list[str]) -> str:
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""

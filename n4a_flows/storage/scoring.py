@@ -1,0 +1,140 @@
+"""The ledger of scored files: which file was scored by which chain, and what came out."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+import polars as pl
+
+from n4a_flows.storage.chain_replay import REPLAY_VERSION
+from n4a_flows.storage.clock import now
+from n4a_flows.storage.database import Session
+from n4a_flows.storage.json_values import to_json
+
+Status = Literal["scored", "quarantined"]
+
+
+@dataclass(frozen=True)
+class ScoredSample:
+    """What a chain said of one spectrum.
+
+    Attributes
+    ----------
+    sample_id
+        Name of the sample.
+    y
+        The predicted value in the unit of the target, or a class label; None when the spectrum was rejected.
+    verdict, reasons
+        How far the prediction can be trusted, and why.
+    detail
+        Anything more that JSON can hold.
+    """
+
+    sample_id: str
+    y: float | str | None
+    verdict: str | None = None
+    reasons: Sequence[str] = ()
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ScoredFile:
+    """What became of one file.
+
+    Attributes
+    ----------
+    path
+        Where it lay.
+    file_digest
+        SHA-256 of its bytes, 64 hexadecimal digits.
+    status
+        `"scored"`, or `"quarantined"` with a `reason`.
+    samples
+        Its spectra, in the order of the file.
+    """
+
+    path: str
+    file_digest: str
+    status: Status
+    reason: str | None = None
+    samples: Sequence[ScoredSample] = ()
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+def record(
+    session: Session, chain_id: str, chain_digest: str, files: Sequence[ScoredFile], flow_run_id: str | None
+) -> None:
+    """Add files and their samples to the ledger."""
+    scored_at = now()
+    for file in files:
+        scoring_id = str(uuid.uuid4())
+        session.append(
+            "scored_files",
+            {
+                "scoring_id": scoring_id,
+                "file_digest": file.file_digest,
+                "chain_digest": chain_digest,
+                "chain_id": chain_id,
+                "replay_version": REPLAY_VERSION,
+                "path": file.path,
+                "status": file.status,
+                "reason": file.reason,
+                "n_samples": len(file.samples),
+                "detail": to_json(file.detail, "file's detail"),
+                "flow_run_id": flow_run_id,
+                "scored_at": scored_at,
+            },
+        )
+        for position, sample in enumerate(file.samples):
+            label = sample.y if isinstance(sample.y, str) else None
+            session.append(
+                "scored_samples",
+                {
+                    "scoring_id": scoring_id,
+                    "position": position,
+                    "sample_id": sample.sample_id,
+                    "y": None if label is not None or sample.y is None else float(sample.y),
+                    "label": label,
+                    "verdict": sample.verdict,
+                    "reasons": to_json(list(sample.reasons), "sample's reasons"),
+                    "detail": to_json(sample.detail, "sample's detail"),
+                },
+            )
+
+
+def digests(session: Session, chain_digest: str) -> dict[str, str]:
+    """Status of every file that a chain digest has seen, by file digest; the latest one counts."""
+    rows = session.rows(
+        "SELECT file_digest, status FROM scored_files WHERE chain_digest = ? AND replay_version = ? ORDER BY scored_at, rowid",
+        [chain_digest, REPLAY_VERSION],
+    )
+    return dict(rows)
+
+
+def files(session: Session, chain_id: str | None, status: str | None, since: datetime | None) -> pl.DataFrame:
+    """Scored files in the order they were recorded."""
+    where, parameters = _conditions(chain_id=chain_id, status=status, since=since)
+    return session.frame(f"SELECT * FROM scored_files f{where} ORDER BY f.scored_at, f.rowid", parameters)
+
+
+def samples(session: Session, chain_id: str | None, since: datetime | None) -> pl.DataFrame:
+    """Scored samples with the file they came from, in the order they were recorded."""
+    where, parameters = _conditions(chain_id=chain_id, since=since)
+    return session.frame(
+        "SELECT f.path, f.file_digest, f.chain_id, f.chain_digest, s.position, s.sample_id, c.target, s.y, s.label, s.verdict, "
+        "s.reasons, s.detail, f.flow_run_id, f.scored_at FROM scored_samples s JOIN scored_files f USING (scoring_id) "
+        f"LEFT JOIN chain_context c USING (chain_id){where} ORDER BY f.scored_at, f.rowid, s.position",
+        parameters,
+    )
+
+
+def _conditions(
+    chain_id: str | None = None, status: str | None = None, since: datetime | None = None
+) -> tuple[str, list[Any]]:
+    terms = {"f.chain_id = ?": chain_id, "f.status = ?": status, "f.scored_at >= ?": since}
+    asked = {term: value for term, value in terms.items() if value is not None}
+    return (f" WHERE {' AND '.join(asked)}" if asked else ""), list(asked.values())

@@ -1,0 +1,75 @@
+"""Operators that a chain declares stateless: nothing of them is stored but their class and parameters."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import get_tags
+
+from n4a_flows.storage.codecs import class_allowed
+from n4a_flows.storage.errors import ReplayError, UntrustedError
+
+
+def rebuild_stateless(class_path: str, params: Mapping[str, Any], allowed_modules: Iterable[str]) -> Any:
+    """The operator of a class path and its parameters, wrapped so that it shows at first use that it learns nothing.
+
+    Raises
+    ------
+    UntrustedError
+        When the class lies outside the allowed modules; it is not imported then.
+    ReplayError
+        When there is no such class, or it does not take the parameters.
+    """
+    allowed = tuple(allowed_modules)
+    module, _, name = class_path.rpartition(".")
+    if not module:
+        raise ReplayError(f"The stateless step {class_path!r} cannot be rebuilt: its class path has no module.")
+    if not class_allowed(module, allowed):
+        raise UntrustedError(
+            f"The stateless step {class_path} is outside the allowed modules ({', '.join(allowed)}). "
+            "Add its module to allowed_modules if you trust it."
+        )
+    try:
+        operator = getattr(importlib.import_module(module), name)(**params)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ReplayError(f"The stateless step {class_path} cannot be rebuilt from its parameters: {error}.") from error
+    return _StatelessOperator(operator, class_path)
+
+
+class _StatelessOperator:
+    """Many stateless scikit-learn operators want a `fit` that notes the width only; this one does it and checks that it is so."""
+
+    def __init__(self, operator: Any, class_path: str) -> None:
+        self._operator = operator
+        self._class_path = class_path
+        self._ready: Any = None
+
+    def transform(self, X: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+        if self._ready is None:
+            self._ready = self._fitted(X)
+        return np.asarray(self._ready.transform(X))
+
+    def _fitted(self, X: npt.NDArray[np.float64]) -> Any:
+        if not hasattr(self._operator, "fit") or not get_tags(self._operator).requires_fit:
+            return self._operator
+        try:
+            self._operator.transform(X)
+        except NotFittedError:
+            pass
+        else:
+            return self._operator
+        # Fitted on two unlike sets, an operator that learns nothing treats the spectra alike.
+        one = clone(self._operator).fit(X)
+        other = clone(self._operator).fit(2.0 * X[::-1] + np.linspace(1.0, 2.0, X.shape[1]))
+        if not np.array_equal(one.transform(X), other.transform(X), equal_nan=True):
+            raise ReplayError(
+                f"The step {self._class_path} was declared stateless, but what it gives depends on the spectra it was fitted "
+                "on. Store it as an artifact."
+            )
+        return one

@@ -1,0 +1,93 @@
+"""Any number of verbs as one atomic commit."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from n4a_flows.storage.database import Database, Session
+from n4a_flows.storage.errors import TransactionError
+
+
+class UnitOfWork:
+    """What `store.transaction()` opens. It takes the store at its first database verb and keeps it until it ends."""
+
+    def __init__(self, database: Database, timeout: float) -> None:
+        self._database = database
+        self._timeout = timeout
+        self._session: Session | None = None
+        self._doomed_by: BaseException | None = None
+
+    def session(self, operation: str) -> Session:
+        """The session of this unit, opened now if this is its first verb."""
+        self.refuse_if_doomed()
+        if self._session is None:
+            self._session = self._database.open_session(
+                write=True, operation=f"transaction: {operation}", timeout=self._timeout
+            )
+        return self._session
+
+    def doom(self, error: BaseException) -> None:
+        """Note that nothing of this unit may be committed any more."""
+        self._doomed_by = self._doomed_by or error
+
+    def refuse_if_doomed(self) -> None:
+        """Raise `TransactionError` when an earlier error left this unit half done."""
+        if self._doomed_by is not None:
+            raise TransactionError(
+                f"This transaction cannot go on, nothing of it will be stored: an earlier part failed with "
+                f"{type(self._doomed_by).__name__}: {self._doomed_by}"
+            ) from self._doomed_by
+
+    def end(self, *, commit: bool) -> None:
+        """Commit or roll back, and give the store back."""
+        session, self._session = self._session, None
+        if session is not None:
+            self._database.close_session(session, commit=commit and self._doomed_by is None)
+
+
+@contextlib.contextmanager
+def transaction(database: Database, timeout: float) -> Iterator[UnitOfWork]:
+    """Begin a unit of work, or join the one that this thread has begun.
+
+    An exception that leaves an inner one dooms the outer, even if it is caught in between.
+    """
+    outer = database.unit
+    if outer is not None:
+        try:
+            yield outer
+        except BaseException as error:
+            outer.doom(error)
+            raise
+        return
+    unit = database.unit = UnitOfWork(database, timeout)
+    try:
+        try:
+            yield unit
+        except BaseException:
+            unit.end(commit=False)
+            raise
+        unit.end(commit=True)
+        unit.refuse_if_doomed()
+    finally:
+        if database.unit is unit:
+            database.unit = None
+
+
+@contextlib.contextmanager
+def verb(database: Database, *, write: bool, operation: str, timeout: float) -> Iterator[Session]:
+    """The session for one verb: that of the unit of work at hand, else one of its own that commits on leaving."""
+    unit = database.unit
+    if unit is None:
+        with database.session(write=write, operation=operation, timeout=timeout) as session:
+            yield session
+        return
+    session = unit.session(operation)
+    before = session.changes
+    try:
+        yield session
+    except BaseException as error:
+        # A verb that was refused before it changed anything leaves the unit whole; one torn in the middle does not.
+        if session.changes != before or session.broken:
+            unit.doom(error)
+        raise

@@ -1,0 +1,49 @@
+"""The facade: every verb of the workspace in one class."""
+
+from __future__ import annotations
+
+from n4a_flows.storage.facade.artifacts import ArtifactVerbs
+from n4a_flows.storage.facade.files import FileVerbs
+from n4a_flows.storage.facade.runs import RunVerbs
+from n4a_flows.storage.facade.scoring import ScoringVerbs
+
+
+class WorkspaceStore(RunVerbs, ArtifactVerbs, FileVerbs, ScoringVerbs):
+    """A workspace folder: `store.duckdb` and content-addressed `artifacts/`.
+
+    The folder, the database and `artifacts/` are made when they are not there. Any number of processes and threads may use the
+    same workspace; each verb is one transaction of its own, and `transaction()` makes many verbs one. A store can be pickled (path
+    and settings travel) and used as a context manager.
+
+    Parameters
+    ----------
+    workspace_path
+        The folder.
+    lock_timeout
+        Seconds that a verb waits for the store before it raises `StoreBusyError`.
+    trust
+        What may be unpickled: `"all"` that is stored under a verified hash, classes of allowed `"modules"` only, or `"none"`.
+    allowed_modules
+        Prefixes of module names for trust `"modules"` and for rebuilding stateless steps.
+    read_only
+        Refuse every verb that writes.
+    allow_network
+        Use a network file system all the same; safe only while one machine uses the workspace.
+
+    Raises
+    ------
+    WorkspaceError
+        When the folder cannot be made or the database not be opened.
+    SchemaError
+        When the database was written by nirs4all or by a newer n4a_flows.
+    UnsupportedPlatformError
+        On Windows, and on network file systems.
+
+    Examples
+    --------
+    >>> with WorkspaceStore(folder) as store:
+    ...     run_id = store.begin_run("nightly", config={}, datasets=["tecator"])
+    ...     store.complete_run(run_id, {"pipelines": 0})
+    ...     store.get_run(run_id)["status"]
+    'completed'
+    """
