@@ -1,0 +1,128 @@
+"""Sets of spectra by name or by file: the shipped demonstration set, one file, or several files as one set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import resources
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from n4a_flows.spectra.model import Spectra
+from n4a_flows.spectra.reader import read_spectra
+from n4a_flows.storage.axis import Signal, Unit
+from n4a_flows.storage.errors import AxisError, InvalidInputError, MissingFileError, SpectraError
+
+SHIPPED = ("tecator",)
+"""Names of the sets that come with the package."""
+
+Source = str | PathLike[str]
+
+
+def load_tecator() -> Spectra:
+    """The tecator meat spectra: 215 samples, 100 points from 850 to 1050 nm, absorbance.
+
+    Targets are `moisture`, `fat` and `protein` in percent; the metadata column `split` says `train` (129), `monitor`
+    (43) or `test` (43). Recorded on a Tecator Infratec Food and Feed Analyzer: mention the instrument and the company
+    in publications. The permission note lies beside the file, in `n4a_flows/data/README.md`.
+    """
+    with resources.as_file(resources.files("n4a_flows") / "data" / "tecator_meat.csv") as file:
+        return read_spectra(file, target=["moisture", "fat", "protein"], signal="absorbance", name="tecator")
+
+
+def load_dataset(
+    dataset: Source | Sequence[Source] | Spectra,
+    *,
+    target: str | Sequence[str] | None = None,
+    unit: Unit | None = None,
+    signal: Signal | None = None,
+    id_column: str | None = None,
+    name: str | None = None,
+) -> Spectra:
+    """Load a set of spectra.
+
+    Parameters
+    ----------
+    dataset
+        The name of a shipped set (`"tecator"`), a file, or several files that make one set. Spectra that have been read
+        already are given back as they are.
+    target, unit, signal, id_column, name
+        As in `read_spectra`; they apply to files, and `target` is checked for shipped sets and spectra too.
+
+    Raises
+    ------
+    MissingFileError
+        When a file does not exist.
+    SpectraError
+        When a file cannot be read, files do not fit together (other axis, an id twice), or a target is not there.
+    """
+    if isinstance(dataset, Spectra) or dataset in SHIPPED:
+        spectra = dataset if isinstance(dataset, Spectra) else load_tecator()
+        _check_targets(spectra, [target] if isinstance(target, str) else target or ())
+        return spectra
+    files = [Path(dataset)] if isinstance(dataset, str | PathLike) else [Path(file) for file in dataset]
+    if not files:
+        raise InvalidInputError("The dataset is an empty list; name at least one file.")
+    if len(files) == 1 and not files[0].exists():
+        raise MissingFileError(f"There is no file {files[0]}, and no shipped set of that name ({', '.join(SHIPPED)}).")
+    parts = [read_spectra(f, target=target, unit=unit, signal=signal, id_column=id_column) for f in files]
+    whole = parts[0] if len(parts) == 1 else _joined(files, parts)
+    return replace(whole, name=name) if name else whole
+
+
+def _check_targets(spectra: Spectra, wanted: Sequence[str]) -> None:
+    for target in wanted:
+        if target not in spectra.targets:
+            raise SpectraError(
+                f"The dataset {spectra.name!r} has no target {target!r}; it has {', '.join(spectra.targets) or 'none'}."
+            )
+
+
+def _joined(files: Sequence[Path], parts: Sequence[Spectra]) -> Spectra:
+    """Several files as one set, on the axis of the first; a column that a file lacks is missing for its samples."""
+    axis = parts[0].axis
+    owner: dict[str, Path] = {}
+    blocks = []
+    for file, part in zip(files, parts, strict=True):
+        try:
+            blocks.append(part.aligned_to(axis))
+        except AxisError as error:
+            raise SpectraError(f"{file} does not fit to {files[0]}: {error}") from error
+        for sample_id in part.sample_ids:
+            if sample_id in owner:
+                raise SpectraError(
+                    f"The sample id {sample_id!r} is in {owner[sample_id]} and in {file}; ids must differ."
+                )
+            owner[sample_id] = file
+    return Spectra(
+        X=np.vstack(blocks),
+        axis=axis,
+        sample_ids=list(owner),
+        targets=_joined_columns(files, [part.targets for part in parts], [part.n_samples for part in parts]),
+        metadata=_joined_columns(files, [part.metadata for part in parts], [part.n_samples for part in parts]),
+        signal=parts[0].signal,
+        name="+".join(part.name for part in parts[:2]) + (f"+{len(parts) - 2}" if len(parts) > 2 else ""),
+        rejected=[
+            replace(row, reason=f"{file.name}: {row.reason}")
+            for file, part in zip(files, parts, strict=True)
+            for row in part.rejected
+        ],
+    )
+
+
+def _joined_columns(
+    files: Sequence[Path], parts: Sequence[dict[str, npt.NDArray[Any]]], sizes: Sequence[int]
+) -> dict[str, npt.NDArray[Any]]:
+    joined = {}
+    for name in dict.fromkeys(name for part in parts for name in part):
+        kinds = {part[name].dtype.kind: file for part, file in zip(parts, files, strict=True) if name in part}
+        if len(kinds) > 1:
+            raise SpectraError(f"{name!r} holds numbers in {kinds['f']} and text in {kinds['U']}; make them agree.")
+        missing: Any = np.nan if "f" in kinds else ""
+        columns = [part.get(name, np.full(n, missing)) for part, n in zip(parts, sizes, strict=True)]
+        joined[name] = np.concatenate(columns)
+    return joined
