@@ -1,0 +1,170 @@
+"""Trained pipelines into the workspace, a chunk at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from n4a_flows.storage import PreparedArtifact, WorkspaceStore
+from n4a_flows.training.results import ChainDraft, TrainedPipeline
+
+TASK_TYPE = "regression"
+
+
+@dataclass(frozen=True)
+class RecordedPipeline:
+    """Where a trained pipeline lies in the workspace.
+
+    Attributes
+    ----------
+    chain_id
+        None for a pipeline that failed.
+    best_val, best_test
+        Score of all out-of-fold predictions together, and of the refit on the test set.
+    error
+        Why the pipeline failed, None when it did not.
+    """
+
+    pipeline_id: str
+    chain_id: str | None
+    name: str
+    target: str
+    best_val: float | None
+    best_test: float | None
+    error: str | None
+
+
+def record_pipelines(store: WorkspaceStore, run_id: str, trained: Sequence[TrainedPipeline]) -> list[RecordedPipeline]:
+    """Record trained pipelines under a run that has begun: all of them, or, when it raises, none.
+
+    Artifact files are written first, then everything else is one transaction. Failed pipelines are recorded as failed, with
+    their error.
+    """
+    prepared = {
+        content_hash: store.prepare_artifact(artifact)
+        for content_hash, artifact in {h: a for pipeline in trained for h, a in pipeline.artifacts.items()}.items()
+    }
+    with store.transaction():
+        # Verb by verb rather than pipeline by pipeline: the store collects rows of a kind until something else is asked.
+        chains = [_with_artifacts(store, pipeline.chain, prepared) for pipeline in trained]
+        recorded = [_record(store, run_id, *pair) for pair in zip(trained, chains, strict=True)]
+        for result in recorded:
+            if result.chain_id is not None:
+                store.update_chain_summary(result.chain_id)
+        for pipeline, result in zip(trained, recorded, strict=True):
+            _end(store, pipeline, result)
+        # After the end: failing a pipeline takes back what it has logged.
+        for pipeline, result in zip(trained, recorded, strict=True):
+            _log(store, pipeline, result)
+    return recorded
+
+
+def _with_artifacts(
+    store: WorkspaceStore, draft: ChainDraft | None, prepared: dict[str, PreparedArtifact]
+) -> ChainDraft | None:
+    """The chain with the ids of its artifacts in place of their content hashes."""
+    if draft is None:
+        return None
+
+    def saved(content_hash: str) -> str:
+        # Once for each place in the chain that names it, which is how references are counted.
+        return store.save_artifact(prepared[content_hash])
+
+    shared = {key: [saved(content_hash) for content_hash in hashes] for key, hashes in draft.shared_artifacts.items()}
+    steps: list[dict[str, Any]] = [
+        {
+            **step,
+            "artifact_ids": shared.get(str(step["step_idx"]), []),
+            "fold_artifact_ids": {key: saved(content_hash) for key, content_hash in step["fold_artifact_ids"].items()},
+        }
+        for step in draft.steps
+    ]
+    folds = {key: saved(content_hash) for key, content_hash in draft.fold_artifacts.items()}
+    return replace(draft, steps=steps, shared_artifacts=shared, fold_artifacts=folds)
+
+
+def _record(store: WorkspaceStore, run_id: str, trained: TrainedPipeline, chain: ChainDraft | None) -> RecordedPipeline:
+    planned = trained.planned
+    pipeline_id = store.begin_pipeline(
+        run_id, planned.name, planned.steps, planned.choices, trained.dataset_name, trained.dataset_digest
+    )
+    chain_id = None
+    if chain is not None:
+        chain_id = store.save_chain(
+            pipeline_id,
+            chain.steps,
+            chain.model_step_idx,
+            chain.model_class,
+            chain.preprocessings,
+            "per_fold",
+            chain.fold_artifacts,
+            chain.shared_artifacts,
+            dataset_name=trained.dataset_name,
+            axis=trained.axis,
+            signal=trained.signal,
+            x_range=trained.x_range,
+            target=trained.target,
+            task_type=TASK_TYPE,
+        )
+        _save_predictions(store, pipeline_id, chain_id, trained, chain)
+    return RecordedPipeline(
+        pipeline_id, chain_id, planned.name, trained.target, trained.best_val, trained.best_test, trained.error
+    )
+
+
+def _end(store: WorkspaceStore, trained: TrainedPipeline, recorded: RecordedPipeline) -> None:
+    if trained.error is not None:
+        store.fail_pipeline(recorded.pipeline_id, trained.error)
+    else:
+        store.complete_pipeline(
+            recorded.pipeline_id, trained.best_val, trained.best_test, trained.metric, trained.duration_ms
+        )
+
+
+def _log(store: WorkspaceStore, trained: TrainedPipeline, recorded: RecordedPipeline) -> None:
+    for entry in trained.log:
+        store.log_step(
+            recorded.pipeline_id,
+            entry.step_idx,
+            entry.operator_class,
+            entry.event,
+            duration_ms=entry.duration_ms,
+            message=entry.message,
+            details=entry.details,
+            level=entry.level,
+        )
+
+
+def _save_predictions(
+    store: WorkspaceStore, pipeline_id: str, chain_id: str, trained: TrainedPipeline, draft: ChainDraft
+) -> None:
+    for prediction in trained.predictions:
+        by_partition = {name: scores[trained.metric] for name, scores in prediction.scores.items()}
+        prediction_id = store.save_prediction(
+            pipeline_id=pipeline_id,
+            chain_id=chain_id,
+            dataset_name=trained.dataset_name,
+            model_name=trained.planned.model_name,
+            model_class=draft.model_class,
+            fold_id=prediction.fold_id,
+            partition=prediction.partition,
+            val_score=by_partition.get("val"),
+            test_score=by_partition.get("test"),
+            train_score=by_partition.get("train"),
+            metric=trained.metric,
+            task_type=TASK_TYPE,
+            n_samples=len(prediction.y_true),
+            n_features=len(trained.axis),
+            scores=prediction.scores,
+            best_params=trained.planned.model["params"],
+            branch_id=None,
+            branch_name=None,
+            exclusion_count=trained.left_out,
+            exclusion_rate=trained.left_out / trained.n_rows,
+            preprocessings=draft.preprocessings,
+            refit_context=prediction.refit_context,
+        )
+        store.save_prediction_arrays(
+            prediction_id, prediction.y_true, prediction.y_pred, sample_indices=prediction.sample_indices
+        )

@@ -1,0 +1,111 @@
+"""What training gives and recording takes: plain, picklable, without a store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from n4a_flows.storage.axis import Axis
+from n4a_flows.storage.codecs import SerializedArtifact
+from n4a_flows.training.definition import PlannedPipeline
+from n4a_flows.training.metrics import Metric
+
+Values = npt.NDArray[np.float64]
+Scores = dict[str, dict[str, float | None]]
+
+
+@dataclass(frozen=True)
+class FoldPrediction:
+    """Predictions of one fitted model for one partition.
+
+    Attributes
+    ----------
+    fold_id
+        `fold_0` ... for cross-validation, `final` for the refit on all training rows.
+    partition
+        `train`, `val` or `test`.
+    y_true, y_pred
+        float64 (n_samples,), in the unit of the target.
+    sample_indices
+        int64 (n_samples,): rows of the dataset.
+    scores
+        Every score of this model by partition: `{"train": {"rmse": ...}, "val": ..., "test": ...}`.
+    """
+
+    fold_id: str
+    partition: str
+    y_true: Values
+    y_pred: Values
+    sample_indices: npt.NDArray[np.int64]
+    scores: Scores
+
+    @property
+    def refit_context(self) -> str | None:
+        """`standalone` for the refit, None in cross-validation."""
+        return "standalone" if self.fold_id == "final" else None
+
+
+@dataclass(frozen=True)
+class ChainDraft:
+    """A chain document in which content hashes stand for the artifact ids that recording will give."""
+
+    steps: list[dict[str, Any]]
+    model_step_idx: int
+    model_class: str
+    preprocessings: str
+    fold_artifacts: dict[str, str]
+    shared_artifacts: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One line of a pipeline's log; step 0 is the pipeline as a whole."""
+
+    step_idx: int
+    operator_class: str
+    event: str
+    duration_ms: int | None = None
+    message: str | None = None
+    details: dict[str, Any] | None = None
+    level: str = "info"
+
+
+@dataclass(frozen=True)
+class TrainedPipeline:
+    """A pipeline after training, or after failing.
+
+    Attributes
+    ----------
+    best_val
+        Score of all out-of-fold predictions together.
+    best_test
+        Score of the refit on the test set, None without one.
+    left_out
+        Number of rows without a value of the target; they neither train nor are scored.
+    artifacts
+        The fitted objects as bytes, by content hash.
+    error
+        Why it failed, naming the step and the fold; None when it did not. A failed pipeline has no predictions and no chain.
+    """
+
+    planned: PlannedPipeline
+    target: str
+    dataset_name: str
+    dataset_digest: str
+    metric: Metric
+    axis: Axis
+    signal: str | None
+    duration_ms: int
+    x_range: tuple[float, float] | None = None
+    left_out: int = 0
+    n_rows: int = 0
+    predictions: list[FoldPrediction] = field(default_factory=list)
+    chain: ChainDraft | None = None
+    artifacts: dict[str, SerializedArtifact] = field(default_factory=dict)
+    log: list[LogEntry] = field(default_factory=list)
+    best_val: float | None = None
+    best_test: float | None = None
+    error: str | None = None

@@ -1,0 +1,199 @@
+"""`PipelineRunner`: train and record from a script or a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from os import PathLike
+from typing import Any
+
+import polars as pl
+
+from n4a_flows.spectra import Spectra, load_dataset
+from n4a_flows.storage import WorkspaceStore
+from n4a_flows.storage.errors import InvalidInputError
+from n4a_flows.training.definition import PlannedPipeline, definition_document, expand
+from n4a_flows.training.engine import TrainingError, train_pipeline
+from n4a_flows.training.metrics import better
+from n4a_flows.training.options import TrainingOptions
+from n4a_flows.training.partition import check_data, targets_of
+from n4a_flows.training.record import RecordedPipeline, record_pipelines
+
+Work = tuple[PlannedPipeline, str]
+"""A pipeline and the target it is trained for."""
+
+
+class PipelineRunner:
+    """Trains the pipelines of a definition and records them in a workspace.
+
+    Parameters
+    ----------
+    workspace
+        The folder of the workspace; it is made when it is not there.
+    store
+        An open store, instead of the folder. It stays open.
+
+    Attributes
+    ----------
+    last_run_id
+        The run that the last call of `run` recorded, None before.
+    last_recorded
+        Its pipelines, in the order of the definition.
+
+    Examples
+    --------
+    >>> runner = PipelineRunner(workspace=folder)
+    >>> snv_pls = ["chemotools.scatter.StandardNormalVariate", "sklearn.cross_decomposition.PLSRegression"]
+    >>> predictions = runner.run(snv_pls, "tecator", target="fat")
+    >>> predictions.filter(partition="val").height
+    5
+    """
+
+    def __init__(self, workspace: str | PathLike[str] | None = None, *, store: WorkspaceStore | None = None) -> None:
+        if (workspace is None) == (store is None):
+            raise InvalidInputError("Give a PipelineRunner either a workspace folder or an open store.")
+        self._workspace = workspace
+        self._store = store
+        self.last_run_id: str | None = None
+        self.last_recorded: list[RecordedPipeline] = []
+
+    def run(
+        self,
+        definition: Any,
+        dataset: str | PathLike[str] | Sequence[str | PathLike[str]] | Spectra,
+        target: str | Sequence[str] | None = None,
+        options: TrainingOptions | None = None,
+        *,
+        name: str | None = None,
+    ) -> pl.DataFrame:
+        """Train every pipeline of a definition for every target, and record all of it as one run.
+
+        Parameters
+        ----------
+        definition
+            See `expand`.
+        dataset
+            A file, a list of files, the name of a shipped set, or spectra that have been read.
+        target
+            One or several columns; may be left out where the dataset has one target.
+        name
+            Name of the run; that of the definition, or of the dataset and targets, when left out.
+
+        Returns
+        -------
+        The predictions of the run, as `WorkspaceStore.query_predictions` gives them.
+
+        Raises
+        ------
+        DefinitionError, InvalidInputError, SpectraError, MissingFileError
+            When the definition or the data is wrong; nothing has been recorded then.
+        TrainingError
+            When every pipeline failed; the run is recorded as failed then.
+        """
+        options = options or TrainingOptions()
+        planned = expand(definition, options)
+        spectra = load_dataset(dataset, target=target)
+        targets = targets_of(spectra, target)
+        check_data(planned, spectra, targets, options)
+        if self._store is not None:
+            return self._train(self._store, definition, planned, spectra, targets, options, name)
+        assert self._workspace is not None
+        with WorkspaceStore(self._workspace) as store:
+            return self._train(store, definition, planned, spectra, targets, options, name)
+
+    def _train(
+        self,
+        store: WorkspaceStore,
+        definition: Any,
+        planned: Sequence[PlannedPipeline],
+        spectra: Spectra,
+        targets: Sequence[str],
+        options: TrainingOptions,
+        name: str | None,
+    ) -> pl.DataFrame:
+        self.last_recorded = []
+        run_id = self.last_run_id = store.begin_run(**run_document(definition, spectra, targets, options, name=name))
+        try:
+            for chunk in chunks(planned, targets, options.chunk_size):
+                trained = [train_pipeline(pipeline, spectra, target, options) for pipeline, target in chunk]
+                self.last_recorded += record_pipelines(store, run_id, trained)
+            store.complete_run(run_id, run_summary(self.last_recorded, options))
+        except BaseException as error:
+            store.fail_run(run_id, f"{type(error).__name__}: {error}")
+            raise
+        return store.query_predictions(run_id=run_id)
+
+
+def chunks(planned: Sequence[PlannedPipeline], targets: Sequence[str], size: int) -> Iterator[list[Work]]:
+    """What there is to train, target after target, in chunks of at most `size` pipelines."""
+    work = [(pipeline, target) for target in targets for pipeline in planned]
+    return (work[start : start + size] for start in range(0, len(work), size))
+
+
+def run_document(
+    definition: Any,
+    spectra: Spectra,
+    targets: Sequence[str],
+    options: TrainingOptions,
+    *,
+    name: str | None = None,
+) -> dict[str, Any]:
+    """What `WorkspaceStore.begin_run` is told about a training: its `name`, `config` and `datasets`."""
+    written = definition.get("name") if isinstance(definition, Mapping) else None
+    return {
+        "name": name or written or f"{spectra.name}: {', '.join(targets)}",
+        "config": {
+            "definition": definition_document(definition, options),
+            "targets": list(targets),
+            "options": options.model_dump(mode="json"),
+        },
+        "datasets": [
+            {
+                "name": spectra.name,
+                "digest": spectra.digest,
+                "samples": spectra.n_samples,
+                "axis": str(spectra.axis),
+                "rejected": len(spectra.rejected),
+            }
+        ],
+    }
+
+
+def run_summary(recorded: Sequence[RecordedPipeline], options: TrainingOptions) -> dict[str, Any]:
+    """What `WorkspaceStore.complete_run` is told: counts, and the best pipeline for each target.
+
+    The best is the one with the best score of all its out-of-fold predictions together; of equal ones the first.
+
+    Returns
+    -------
+    `metric`, `pipelines`, `failed` (numbers) and `best`: by target, a dict with `chain_id`, `pipeline_id`, `name`, `best_val`
+    and `best_test`.
+
+    Raises
+    ------
+    TrainingError
+        When every pipeline failed.
+    """
+    failed = [pipeline for pipeline in recorded if pipeline.error is not None]
+    if len(failed) == len(recorded):
+        raise TrainingError(f"All {len(recorded)} pipelines failed; the first: {failed[0].error}")
+    best: dict[str, RecordedPipeline] = {}
+    for pipeline in recorded:
+        if pipeline.best_val is not None:
+            held = best.get(pipeline.target)
+            if held is None or held.best_val is None or better(options.metric, pipeline.best_val, held.best_val):
+                best[pipeline.target] = pipeline
+    return {
+        "metric": options.metric,
+        "pipelines": len(recorded),
+        "failed": len(failed),
+        "best": {
+            target: {
+                "chain_id": pipeline.chain_id,
+                "pipeline_id": pipeline.pipeline_id,
+                "name": pipeline.name,
+                "best_val": pipeline.best_val,
+                "best_test": pipeline.best_test,
+            }
+            for target, pipeline in best.items()
+        },
+    }
