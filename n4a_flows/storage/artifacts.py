@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+import pyarrow as pa
 
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.codecs import SerializedArtifact, content_hash, extension
@@ -157,38 +160,63 @@ def _sync_folder(folder: Path) -> None:
 def save(session: Session, files: ArtifactFiles, prepared: PreparedArtifact) -> str:
     """Record a prepared artifact: a new row, or one more reference to the row that has the same bytes."""
     artifact = prepared.serialized
-    known: dict[str, tuple[str, str]] = session.memo.setdefault("artifact of hash", {})
-    if artifact.content_hash not in known:
-        rows = session.rows(
-            "SELECT artifact_id, artifact_path FROM artifacts WHERE content_hash = ? ORDER BY created_at LIMIT 1",
-            [artifact.content_hash],
-        )
-        if rows:
-            known[artifact.content_hash] = (rows[0][0], rows[0][1])
-    if artifact.content_hash in known:
-        artifact_id, relative_path = known[artifact.content_hash]
-        session.execute("UPDATE artifacts SET ref_count = ref_count + 1 WHERE artifact_id = ?", [artifact_id])
-    else:
-        artifact_id, relative_path = str(uuid.uuid4()), prepared.relative_path
-        known[artifact.content_hash] = (artifact_id, relative_path)
+    found = _by_hash(session, artifact.content_hash)
+    if found is None:
+        found = (str(uuid.uuid4()), prepared.relative_path)
         insert(
             session,
-            artifact_id=artifact_id,
-            artifact_path=relative_path,
+            artifact_id=found[0],
+            artifact_path=found[1],
             content_hash=artifact.content_hash,
             operator_class=artifact.operator_class,
             artifact_type=artifact.artifact_type,
             format=artifact.format,
             size_bytes=len(artifact.data),
         )
-    session.execute("INSERT OR REPLACE INTO artifact_saves VALUES (?, ?)", [artifact_id, now()])
-    session.before_commit.append(lambda: files.ensure(relative_path, artifact))
+        _known(session)[artifact.content_hash] = found
+    artifact_id, relative_path = found
+    saves: Counter[str] = session.memo.setdefault("saves", Counter())
+    saves[artifact_id] += 1
+    session.defer("count saves", lambda: _count_saves(session, saves))
+    session.before_commit.setdefault(artifact_id, lambda: files.ensure(relative_path, artifact))
     return artifact_id
 
 
+def _known(session: Session) -> dict[str, tuple[str, str]]:
+    """Id and path of artifacts seen in this transaction, by content hash."""
+    known: dict[str, tuple[str, str]] = session.memo.setdefault("artifact of hash", {})
+    return known
+
+
+def _by_hash(session: Session, digest: str) -> tuple[str, str] | None:
+    known = _known(session)
+    if digest not in known:
+        sql = "SELECT artifact_id, artifact_path FROM artifacts WHERE content_hash = ? ORDER BY created_at LIMIT 1"
+        for artifact_id, relative_path in session.written(sql, [digest]):
+            known[digest] = (artifact_id, relative_path)
+    return known.get(digest)
+
+
+_SAVES = pa.schema([("artifact_id", pa.string()), ("saves", pa.int32()), ("saved_at", pa.timestamp("us"))])
+
+
+def _count_saves(session: Session, saves: Counter[str]) -> None:
+    saved_at = now()
+    rows = [{"artifact_id": key, "saves": count, "saved_at": saved_at} for key, count in saves.items()]
+    saves.clear()
+    session.execute_with(
+        "UPDATE artifacts SET ref_count = ref_count + saves FROM collected WHERE artifacts.artifact_id = collected.artifact_id",
+        rows,
+        _SAVES,
+    )
+    session.execute_with(
+        "INSERT OR REPLACE INTO artifact_saves SELECT artifact_id, saved_at FROM collected", rows, _SAVES
+    )
+
+
 def insert(session: Session, **row: object) -> None:
-    """Add a row to `artifacts`, with one reference."""
-    session.append("artifacts", {**row, "ref_count": 1, "created_at": now()})
+    """Add a row to `artifacts`, with no reference yet."""
+    session.append("artifacts", {**row, "ref_count": 0, "created_at": now()})
 
 
 def row_of(session: Session, artifact_id: str) -> dict[str, object]:
@@ -202,19 +230,28 @@ def row_of(session: Session, artifact_id: str) -> dict[str, object]:
 def rows_of(session: Session, artifact_ids: Iterable[str]) -> dict[str, dict[str, object]]:
     """The rows of artifacts by id; `UnknownIdError` names those that do not exist."""
     wanted = list(dict.fromkeys(artifact_ids))
-    found: dict[str, dict[str, object]] = {}
-    for chunk in _chunks(wanted, 500):
-        marks = ", ".join("?" * len(chunk))
-        for row in session.dicts(f"SELECT * FROM artifacts WHERE artifact_id IN ({marks})", chunk):
-            found[row["artifact_id"]] = row
-    unknown = [artifact_id for artifact_id in wanted if artifact_id not in found]
-    if unknown:
-        raise UnknownIdError(f"No artifact has the id {', '.join(map(repr, unknown))} in this workspace.")
+    rows = session.dicts("SELECT * FROM artifacts WHERE list_contains(?, artifact_id)", [wanted]) if wanted else []
+    found = {row["artifact_id"]: row for row in rows}
+    _refuse_unknown(artifact_id for artifact_id in wanted if artifact_id not in found)
     return found
 
 
-def _chunks(items: list[str], size: int) -> Iterator[list[str]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
+def hashes_of(session: Session, artifact_ids: Iterable[str]) -> dict[str, str]:
+    """Content hashes of artifacts by id; `UnknownIdError` names those that do not exist."""
+    known = {artifact_id: digest for digest, (artifact_id, _) in _known(session).items()}
+    wanted = dict.fromkeys(artifact_ids)
+    others = [artifact_id for artifact_id in wanted if artifact_id not in known]
+    if others:
+        sql = "SELECT artifact_id, content_hash FROM artifacts WHERE list_contains(?, artifact_id)"
+        known.update(session.rows(sql, [others]))
+    _refuse_unknown(artifact_id for artifact_id in wanted if artifact_id not in known)
+    return {artifact_id: known[artifact_id] for artifact_id in wanted}
+
+
+def _refuse_unknown(artifact_ids: Iterable[str]) -> None:
+    unknown = ", ".join(map(repr, artifact_ids))
+    if unknown:
+        raise UnknownIdError(f"No artifact has the id {unknown} in this workspace.")
 
 
 def stored(session: Session, files: ArtifactFiles, artifact_ids: Iterable[str]) -> dict[str, StoredArtifact]:

@@ -82,7 +82,7 @@ def save(
         raise InvalidInputError(f"Unknown signal {signal!r}: use one of {', '.join(SIGNALS)}.")
     require(session, "pipelines", row["pipeline_id"])
     edges = referenced_artifacts(document["steps"], document["fold_artifacts"], document["shared_artifacts"])
-    hashes = {key: str(found["content_hash"]) for key, found in artifacts.rows_of(session, edges).items()}
+    hashes = artifacts.hashes_of(session, edges)
     chain_id = str(uuid.uuid4())
     session.append(
         "chains",

@@ -186,8 +186,10 @@ class Session:
         """Whether a statement failed: DuckDB goes on with nothing in this transaction then."""
         self.memo: dict[Any, Any] = {}
         """What verbs remember of this transaction, for example ids known to exist."""
-        self.before_commit: list[Callable[[], None]] = []
-        self._pending: dict[str, list[Mapping[str, Any]]] = {}
+        self.before_commit: dict[str, Callable[[], None]] = {}
+        """Last looks by name, for example that the file of an artifact is still there."""
+        self._pending: dict[str, list[dict[str, Any]]] = {}
+        self._deferred: dict[str, Callable[[], None]] = {}
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
         """Run a statement that changes the database, after everything collected so far."""
@@ -201,10 +203,25 @@ class Session:
         rows = self._run(sql, parameters).fetchall()
         return int(rows[0][0]) if rows and isinstance(rows[0][0], int) else 0
 
-    def append(self, table: str, row: Mapping[str, Any]) -> None:
+    def append(self, table: str, row: dict[str, Any]) -> None:
         """Collect one row of a table; it is written before the next read or change, or at commit."""
         self.changes += 1
         self._pending.setdefault(table, []).append(row)
+
+    def amend(self, table: str, key: str, identity: str, columns: Mapping[str, Any]) -> None:
+        """Set columns of the row with this id, in what was collected if it is still there."""
+        self.changes += 1
+        for row in self._pending.get(table, ()):
+            if row[key] == identity:
+                row.update(columns)
+                return
+        assignments = ", ".join(f"{column} = ?" for column in columns)
+        self.execute(f"UPDATE {table} SET {assignments} WHERE {key} = ?", [*columns.values(), identity])
+
+    def defer(self, name: str, work: Callable[[], None]) -> None:
+        """Do some work once, when the collected rows have been written."""
+        self.changes += 1
+        self._deferred.setdefault(name, work)
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Fetch all rows of a query as tuples; sees everything collected so far."""
@@ -236,26 +253,38 @@ class Session:
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
     def flush(self) -> None:
-        """Write the collected rows, one statement a table."""
+        """Write the collected rows, one statement a table, then do what was deferred until then."""
         pending, self._pending = self._pending, {}
+        deferred, self._deferred = self._deferred, {}
         for table, rows in pending.items():
             self.insert(table, rows)
+        for work in deferred.values():
+            work()
 
     def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write rows, whose keys are columns of the table, in one statement."""
-        if not rows:
-            return
-        connection = self._live()
+        if rows:
+            columns = ", ".join(ARROW_SCHEMAS[table].names)
+            self.execute_with(
+                f"INSERT INTO {table} ({columns}) SELECT {columns} FROM collected", rows, ARROW_SCHEMAS[table]
+            )
+
+    def execute_with(self, sql: str, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
+        """Run a statement in which `collected` stands for these rows. What was collected before is not written first."""
         try:
-            arrow = pa.Table.from_pylist(list(rows), schema=ARROW_SCHEMAS[table])
+            arrow = pa.Table.from_pylist(list(rows), schema=schema)
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
-            raise InvalidInputError(f"A row for the table {table!r} has a value of the wrong type: {error}") from error
-        columns = ", ".join(arrow.column_names)
+            raise InvalidInputError(f"A value has the wrong type for its column: {error}") from error
+        connection = self._live()
         connection.register("collected", arrow)
         try:
-            self._run(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM collected", ()).fetchall()
+            self._run(sql, ()).fetchall()
         finally:
             connection.unregister("collected")
+
+    def written(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Like `rows`, but what was collected in this transaction stays unwritten and unseen."""
+        return self._run(sql, parameters).fetchall()
 
     def commit(self) -> None:
         """Write what was collected and commit.
@@ -265,7 +294,7 @@ class Session:
         WorkspaceError
             When the database refuses, for example on a full disk; nothing is stored then.
         """
-        for check in self.before_commit:
+        for check in self.before_commit.values():
             check()
         self.flush()
         try:

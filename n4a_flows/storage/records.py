@@ -104,9 +104,7 @@ def end(session: Session, table: str, identity: str, status: str, **columns: Any
     require(session, table, identity)
     if "summary" in columns:
         columns["summary"] = to_json(columns["summary"], "run's summary")
-    columns = {"status": status, "completed_at": now(), **columns}
-    assignments = ", ".join(f"{column} = ?" for column in columns)
-    session.execute(f"UPDATE {table} SET {assignments} WHERE {_KEYS[table]} = ?", [*columns.values(), identity])
+    session.amend(table, _KEYS[table], identity, {"status": status, "completed_at": now(), **columns})
 
 
 def fail_pipeline(session: Session, pipeline_id: str, error: str) -> None:
