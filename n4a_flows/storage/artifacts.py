@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import uuid
 from collections import Counter
@@ -23,6 +24,8 @@ from n4a_flows.storage.errors import (
     UnknownIdError,
     WorkspaceError,
 )
+
+logger = logging.getLogger(__name__)
 
 TEMPORARY_PREFIX = ".tmp-"
 
@@ -47,6 +50,7 @@ class StoredArtifact:
     content_hash: str
     format: str
     operator_class: str
+    artifact_type: str
 
 
 class ArtifactFiles:
@@ -66,6 +70,14 @@ class ArtifactFiles:
         if os.path.isabs(relative_path) or ".." in Path(relative_path).parts:
             raise InvalidInputError(f"The artifact path {relative_path!r} leads out of the workspace.")
         return self.folder / relative_path
+
+    def relative(self, path: str) -> str:
+        """A path below the folder, absolute or not, as the rows hold it; `InvalidInputError` when it leads out."""
+        absolute = Path(path)
+        if absolute.is_absolute() and absolute.is_relative_to(self.folder):
+            path = str(absolute.relative_to(self.folder))
+        self.path(path)
+        return path
 
     def write(self, artifact: SerializedArtifact) -> PreparedArtifact:
         """Put the bytes on disk under their hash, unless they are there already.
@@ -87,6 +99,17 @@ class ArtifactFiles:
             if self.path(relative_path).stat().st_size == len(artifact.data):
                 return
         self._write_if_absent(relative_path, artifact)
+
+    def remove(self, relative_paths: Iterable[str]) -> None:
+        """Remove files, and the folders that are empty then; what cannot be removed is left as an orphan and logged."""
+        for relative_path in relative_paths:
+            path = self.path(relative_path)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                logger.warning("The file %s is not needed any more, but cannot be removed: %s", path, error.strerror)
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
 
     def read(self, relative_path: str, expected_hash: str) -> bytes:
         """The bytes of a file, after comparing them with the hash that was recorded.
@@ -266,6 +289,49 @@ def stored(session: Session, files: ArtifactFiles, artifact_ids: Iterable[str]) 
             content_hash=str(row["content_hash"]),
             format=str(row["format"]),
             operator_class=str(row["operator_class"] or ""),
+            artifact_type=str(row["artifact_type"] or ""),
         )
         for artifact_id, row in rows_of(session, artifact_ids).items()
     }
+
+
+def register(session: Session, **row: object) -> None:
+    """Add the row of an artifact whose file is there already, with one reference; a known id is left as it is."""
+    if not session.rows("SELECT 1 FROM artifacts WHERE artifact_id = ?", [row["artifact_id"]]):
+        moment = now()
+        session.append("artifacts", {**row, "ref_count": 1, "created_at": moment})
+        session.append("artifact_saves", {"artifact_id": row["artifact_id"], "saved_at": moment})
+
+
+def set_cache_key(
+    session: Session,
+    artifact_id: str,
+    chain_path_hash: str | None,
+    input_data_hash: str | None,
+    dataset_hash: str | None,
+) -> None:
+    """Note what an artifact was fitted by and on."""
+    row_of(session, artifact_id)
+    session.execute(
+        "UPDATE artifacts SET chain_path_hash = ?, input_data_hash = ?, dataset_hash = ? WHERE artifact_id = ?",
+        [chain_path_hash, input_data_hash, dataset_hash, artifact_id],
+    )
+
+
+def cached(session: Session, chain_path_hash: str, input_data_hash: str) -> str | None:
+    """The latest artifact with this cache key that has a reference, or None."""
+    rows = session.rows(
+        "SELECT artifact_id FROM artifacts WHERE chain_path_hash = ? AND input_data_hash = ? AND ref_count > 0 "
+        "ORDER BY created_at DESC, rowid DESC LIMIT 1",
+        [chain_path_hash, input_data_hash],
+    )
+    return str(rows[0][0]) if rows else None
+
+
+def forget_dataset(session: Session, dataset_hash: str) -> int:
+    """Remove the cache keys of artifacts that were fitted on a dataset; returns how many had one."""
+    return session.changed(
+        "UPDATE artifacts SET chain_path_hash = NULL, input_data_hash = NULL "
+        "WHERE dataset_hash = ? AND chain_path_hash IS NOT NULL",
+        [dataset_hash],
+    )

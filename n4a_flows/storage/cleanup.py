@@ -1,44 +1,72 @@
-"""Deletion: rows with everything that hangs on them."""
+"""Deletion and garbage collection: rows with everything that hangs on them, and files that no chain needs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
 
+from n4a_flows.storage import aliases, records
+from n4a_flows.storage.artifacts import ArtifactFiles
+from n4a_flows.storage.chain_builder import referenced_artifacts
 from n4a_flows.storage.database import Session
+from n4a_flows.storage.errors import ArtifactMissingError
+from n4a_flows.storage.folds import normalize_fold_key
+from n4a_flows.storage.json_values import from_json
 
-# What a chain or a prediction takes with it besides its own row.
 _OF_PREDICTION = ("prediction_arrays", "prediction_labels")
 
 
-def delete_contents(session: Session, pipeline_ids: Sequence[str]) -> int:
-    """Delete chains, predictions, arrays and logs of pipelines; returns the rows of the reference's tables that went."""
-    if not pipeline_ids:
-        return 0
-    of_pipelines = f"pipeline_id IN ({', '.join('?' * len(pipeline_ids))})"
-    removed = 0
-    for table in _OF_PREDICTION:
-        where = f"prediction_id IN (SELECT prediction_id FROM predictions WHERE {of_pipelines})"
-        count = _delete(session, table, where, pipeline_ids)
-        removed += count if table == "prediction_arrays" else 0
-    removed += _delete(session, "predictions", of_pipelines, pipeline_ids)
-    removed += _delete(session, "logs", of_pipelines, pipeline_ids)
-    removed += _delete_chains(session, of_pipelines, pipeline_ids)
+def delete_run(session: Session, files: ArtifactFiles, run_id: str, delete_artifacts: bool, force: bool) -> int:
+    """Delete a run with all its records; returns the rows that went, 0 for an unknown run."""
+    pipelines = [row[0] for row in session.rows("SELECT pipeline_id FROM pipelines WHERE run_id = ?", [run_id])]
+    removed = delete_contents(session, pipelines, release=delete_artifacts, force=force)
+    removed += _delete(session, "pipelines", "run_id = ?", [run_id])
+    _delete(session, "run_origins", "run_id = ?", [run_id])
+    removed += _delete(session, "runs", "run_id = ?", [run_id])
+    session.memo.clear()
+    if delete_artifacts:
+        collect(session, files, saved_before=None)
+    return removed
+
+
+def fail_pipeline(session: Session, pipeline_id: str, error: str) -> None:
+    """Mark a pipeline failed and take back what it had recorded."""
+    records.end(session, "pipelines", pipeline_id, "failed", error=error)
+    delete_contents(session, [pipeline_id])
+
+
+def delete_contents(session: Session, pipeline_ids: Sequence[str], *, release: bool = True, force: bool = False) -> int:
+    """Delete chains, predictions, arrays and logs of pipelines; returns the rows that went.
+
+    With `release` the references that the chains held are given back. Chains that an alias needs are refused unless `force`.
+    """
+    where, parameters = "list_contains(?, pipeline_id)", [list(pipeline_ids)]
+    chain_ids = [row[0] for row in session.rows(f"SELECT chain_id FROM chains WHERE {where}", parameters)]
+    if not force:
+        aliases.refuse_protected(session, chain_ids)
+    aliases.end_for(session, chain_ids)
+    of_predictions = f"prediction_id IN (SELECT prediction_id FROM predictions WHERE {where})"
+    removed = _delete(session, "prediction_arrays", of_predictions, parameters)
+    _delete(session, "prediction_labels", of_predictions, parameters)
+    for table in ("predictions", "logs", "chains"):
+        removed += _delete(session, table, where, parameters)
+    _drop_edges(session, chain_ids, release=release)
+    _delete(session, "chain_context", "list_contains(?, chain_id)", [chain_ids])
     session.memo.clear()
     return removed
 
 
-def _delete_chains(session: Session, where: str, parameters: Sequence[str]) -> int:
-    chains = f"SELECT chain_id FROM chains WHERE {where}"
-    # A chain gives back the references that its edges stand for, never more than there are.
-    session.execute(
-        "UPDATE artifacts SET ref_count = greatest(0, ref_count - gone.total) FROM "
-        f"(SELECT artifact_id, sum(count) AS total FROM chain_artifacts WHERE chain_id IN ({chains}) GROUP BY artifact_id) gone "
-        "WHERE artifacts.artifact_id = gone.artifact_id",
-        parameters,
-    )
-    for table in ("chain_artifacts", "chain_context"):
-        _delete(session, table, f"chain_id IN ({chains})", parameters)
-    return _delete(session, "chains", where, parameters)
+def _drop_edges(session: Session, chain_ids: Sequence[str], *, release: bool) -> None:
+    if release:
+        # A chain gives back the references that its edges stand for, never more than there are.
+        session.execute(
+            "UPDATE artifacts SET ref_count = greatest(0, ref_count - gone.total) FROM (SELECT artifact_id, sum(count) AS total "
+            "FROM chain_artifacts WHERE list_contains(?, chain_id) GROUP BY artifact_id) gone "
+            "WHERE artifacts.artifact_id = gone.artifact_id",
+            [list(chain_ids)],
+        )
+    _delete(session, "chain_artifacts", "list_contains(?, chain_id)", [list(chain_ids)])
 
 
 def delete_prediction(session: Session, prediction_id: str) -> bool:
@@ -49,5 +77,95 @@ def delete_prediction(session: Session, prediction_id: str) -> bool:
     return _delete(session, "predictions", "prediction_id = ?", [prediction_id]) > 0
 
 
-def _delete(session: Session, table: str, where: str, parameters: Sequence[str]) -> int:
+def _delete(session: Session, table: str, where: str, parameters: Sequence[Any]) -> int:
     return session.changed(f"DELETE FROM {table} WHERE {where}", parameters)
+
+
+def collect(session: Session, files: ArtifactFiles, saved_before: datetime | None) -> int:
+    """Remove the artifacts that no chain references and that have no reference left, or were last saved before a moment.
+
+    The rows go with the commit, the files right after it while the store is still held: a crash leaves an orphan file at most.
+
+    Returns
+    -------
+    How many files go.
+
+    Raises
+    ------
+    ArtifactMissingError
+        When the file of a referenced artifact is missing; nothing is removed then.
+    """
+    unreferenced = "NOT EXISTS (SELECT 1 FROM chain_artifacts e WHERE e.artifact_id = a.artifact_id)"
+    old = "FALSE" if saved_before is None else "coalesce(s.saved_at, a.created_at) < ?"
+    garbage = session.rows(
+        "SELECT a.artifact_id, a.artifact_path FROM artifacts a LEFT JOIN artifact_saves s USING (artifact_id) "
+        f"WHERE {unreferenced} AND (a.ref_count <= 0 OR {old})",
+        [] if saved_before is None else [saved_before],
+    )
+    if not garbage:
+        return 0
+    ids = [artifact_id for artifact_id, _ in garbage]
+    kept = session.rows(
+        "SELECT artifact_path, artifact_id IN (SELECT artifact_id FROM chain_artifacts) FROM artifacts "
+        "WHERE NOT list_contains(?, artifact_id)",
+        [ids],
+    )
+    _refuse_missing(files, (path for path, referenced in kept if referenced))
+    still_used = {path for path, _ in kept}
+    going = sorted({path for _, path in garbage} - still_used)
+    for table in ("artifacts", "artifact_saves"):
+        _delete(session, table, "list_contains(?, artifact_id)", [ids])
+    session.memo.clear()
+    session.after_commit.append(lambda: files.remove(going))
+    return sum(files.path(path).exists() for path in going)
+
+
+def _refuse_missing(files: ArtifactFiles, paths: Iterable[str]) -> None:
+    missing = [path for path in paths if not files.path(path).exists()]
+    if missing:
+        raise ArtifactMissingError(
+            f"Nothing was removed, for {len(missing)} artifact files that chains need are missing, the first is "
+            f"{files.path(missing[0])}. Restore them from a backup, then collect again."
+        )
+
+
+def trim_run(
+    session: Session, files: ArtifactFiles, run_id: str, dataset_name: str, winning_pipeline_ids: Sequence[str]
+) -> int:
+    """Give up the artifacts of a run's chains that neither a stored prediction nor a winner needs; returns the files that go.
+
+    A trimmed chain keeps its document, so replaying it says what is missing rather than predicting with less.
+    """
+    chains = session.dicts(
+        "SELECT c.chain_id, c.pipeline_id, c.steps, c.fold_artifacts, c.shared_artifacts FROM chains c "
+        "JOIN pipelines p USING (pipeline_id) WHERE p.run_id = ? AND p.dataset_name = ?",
+        [run_id, dataset_name],
+    )
+    for chain in chains:
+        _trim(session, chain, winner=chain["pipeline_id"] in set(winning_pipeline_ids))
+    return collect(session, files, saved_before=None)
+
+
+def _trim(session: Session, chain: dict[str, Any], *, winner: bool) -> None:
+    folds = {row[0] for row in session.rows("SELECT fold_id FROM predictions WHERE chain_id = ?", [chain["chain_id"]])}
+    keep_all = bool(folds & {"", "None", "avg", "w_avg"})
+    wanted = {normalize_fold_key(fold) for fold in folds}
+    if winner:
+        wanted |= {normalize_fold_key(fold) for fold in ("final", "avg", "w_avg")}
+
+    def kept(by_fold: dict[str, Any] | None) -> dict[str, Any]:
+        return {key: ids for key, ids in (by_fold or {}).items() if keep_all or normalize_fold_key(key) in wanted}
+
+    models = kept(from_json(chain["fold_artifacts"]))
+    needed = winner or bool(models)
+    shared = from_json(chain["shared_artifacts"]) if needed else {}
+    dropped: dict[str, Any] = {} if needed else {"artifact_ids": [], "artifact_id": None}
+    steps = [
+        {**step, **dropped, "fold_artifact_ids": kept(step.get("fold_artifact_ids"))}
+        for step in from_json(chain["steps"])
+    ]
+    _drop_edges(session, [chain["chain_id"]], release=True)
+    edges = referenced_artifacts(steps, models, shared)
+    for artifact_id, count in edges.items():
+        session.append("chain_artifacts", {"chain_id": chain["chain_id"], "artifact_id": artifact_id, "count": count})
+        session.execute("UPDATE artifacts SET ref_count = ref_count + ? WHERE artifact_id = ?", [count, artifact_id])

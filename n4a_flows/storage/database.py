@@ -188,6 +188,8 @@ class Session:
         """What verbs remember of this transaction, for example ids known to exist."""
         self.before_commit: dict[str, Callable[[], None]] = {}
         """Last looks by name, for example that the file of an artifact is still there."""
+        self.after_commit: list[Callable[[], None]] = []
+        """What follows the commit while the store is still held, for example removing files whose rows went."""
         self._pending: dict[str, list[dict[str, Any]]] = {}
         self._deferred: dict[str, Callable[[], None]] = {}
 
@@ -301,6 +303,8 @@ class Session:
             self._live().execute("COMMIT")
         except duckdb.Error as error:
             raise WorkspaceError(f"Nothing was stored, for the commit failed: {error}") from error
+        for work in self.after_commit:
+            work()
 
     def _run(self, sql: str, parameters: Sequence[Any]) -> duckdb.DuckDBPyConnection:
         try:

@@ -42,6 +42,10 @@ class UnknownIdError(N4AError, KeyError):
     """An id (or alias) names nothing in this workspace."""
 
 
+class ProtectedError(N4AError, ValueError):
+    """What was to be deleted is still needed by an alias."""
+
+
 class InvalidInputError(N4AError, ValueError):
     """An argument has a value that cannot be taken."""
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import io
 import json
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import yaml
 
+from n4a_flows.storage import queries
 from n4a_flows.storage.artifacts import write_durably
-from n4a_flows.storage.errors import WorkspaceError
+from n4a_flows.storage.database import Session
+from n4a_flows.storage.errors import UnknownIdError, WorkspaceError
+from n4a_flows.storage.json_values import from_json
 
 
 def output_file(output_path: str | os.PathLike[str], suffix: str) -> Path:
@@ -34,6 +38,35 @@ def write_file(target: Path, data: bytes) -> Path:
     except OSError as error:
         raise WorkspaceError(f"The export {target} cannot be written: {error.strerror}.") from error
     return target
+
+
+_RUN = ("run_id", "name", "status", "created_at", "completed_at", "config", "datasets", "summary")
+_PIPELINE = ("pipeline_id", "name", "status", "dataset_name", "best_val", "best_test", "metric", "duration_ms")
+_CHAIN_JSON = ("steps", "fold_artifacts", "shared_artifacts", "branch_path", "best_params", "cv_scores", "final_scores")
+
+
+def run_document(session: Session, run_id: str) -> dict[str, Any]:
+    """A run with its pipelines (in the order they began) and all columns of their chains, as plain values."""
+    run = queries.run(session, run_id)
+    if run is None:
+        raise UnknownIdError(f"No run has the id {run_id!r} in this workspace.")
+    document = {key: _plain(run[key]) for key in _RUN}
+    document["pipelines"] = [
+        {**{key: _plain(row[key]) for key in _PIPELINE}, "chains": _chains(session, row["pipeline_id"])}
+        for row in session.dicts("SELECT * FROM pipelines WHERE run_id = ? ORDER BY created_at, rowid", [run_id])
+    ]
+    return document
+
+
+def _chains(session: Session, pipeline_id: str) -> list[dict[str, Any]]:
+    rows = session.dicts("SELECT * FROM chains WHERE pipeline_id = ? ORDER BY created_at, rowid", [pipeline_id])
+    return [
+        {key: from_json(value) if key in _CHAIN_JSON else _plain(value) for key, value in row.items()} for row in rows
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def json_bytes(value: Any) -> bytes:

@@ -157,6 +157,50 @@ def chain(session: Session, chain_id: str) -> dict[str, Any] | None:
     return None if row is None else chains.decoded(row)
 
 
+_SCORE_COLUMNS = ("cv_val_score", "cv_test_score", "cv_train_score", "final_test_score", "final_train_score")
+_OLD_SCORE_COLUMNS = {
+    f"{statistic}_{part}_score": f"cv_{part}_score"
+    for statistic in ("avg", "min", "max")
+    for part in ("val", "test", "train")
+}
+
+
+def chain_summaries(session: Session, filters: dict[str, Any]) -> pl.DataFrame:
+    """Rows of the summary view, the newest chain first."""
+    conditions, parameters = _equal({f"v.{column}": value for column, value in filters.items()})
+    return session.frame(
+        f"SELECT v.* FROM v_chain_summary v JOIN chains c USING (chain_id){_where(conditions)} "
+        "ORDER BY c.created_at DESC, c.rowid DESC",
+        parameters,
+    )
+
+
+def top_chains(
+    session: Session, filters: dict[str, Any], n: int, score_column: str, ascending: bool | None
+) -> pl.DataFrame:
+    """Rows of the summary view by a score, the best first."""
+    column = _OLD_SCORE_COLUMNS.get(score_column, score_column)
+    if column not in _SCORE_COLUMNS:
+        raise InvalidInputError(f"Invalid score column {score_column!r}: use one of {', '.join(_SCORE_COLUMNS)}.")
+    conditions, parameters = _equal(filters)
+    if ascending is None:
+        ascending = _known_direction(session, filters, conditions, parameters)
+    return session.frame(
+        f"SELECT * FROM v_chain_summary{_where(conditions)} ORDER BY {best_first('chains', column, ascending)}, chain_id LIMIT ?",
+        [*parameters, n],
+    )
+
+
+def _known_direction(session: Session, filters: dict[str, Any], conditions: list[str], parameters: list[Any]) -> bool:
+    if filters["metric"] is not None:
+        return ascending_for(filters["metric"])
+    found = session.rows(f"SELECT DISTINCT metric FROM v_chain_summary{_where(conditions)}", parameters)
+    directions = {ascending_for(metric) for (metric,) in found if metric is not None}
+    if len(directions) > 1:
+        raise InvalidInputError("The chains differ in metric, and more is not better in all of them: say which metric.")
+    return directions.pop() if directions else True
+
+
 def best_chain(session: Session, dataset_name: str, target: str | None, metric: str | None, run_id: str | None) -> str:
     """The chain of the completed pipeline with the best pooled out-of-fold score."""
     filters, parameters = _equal(

@@ -10,7 +10,6 @@ from typing import Any
 
 import psutil
 
-from n4a_flows.storage import cleanup
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.database import Session
 from n4a_flows.storage.errors import UnknownIdError
@@ -105,12 +104,6 @@ def end(session: Session, table: str, identity: str, status: str, **columns: Any
     if "summary" in columns:
         columns["summary"] = to_json(columns["summary"], "run's summary")
     session.amend(table, _KEYS[table], identity, {"status": status, "completed_at": now(), **columns})
-
-
-def fail_pipeline(session: Session, pipeline_id: str, error: str) -> None:
-    """Mark a pipeline failed and take back what it had recorded."""
-    end(session, "pipelines", pipeline_id, "failed", error=error)
-    cleanup.delete_contents(session, [pipeline_id])
 
 
 def log_step(

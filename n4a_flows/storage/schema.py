@@ -192,6 +192,7 @@ _TABLES: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("file_digest", "VARCHAR", "NOT NULL"),
         ("chain_digest", "VARCHAR", "NOT NULL"),
         ("chain_id", "VARCHAR", "NOT NULL"),
+        ("target", "VARCHAR", ""),
         ("replay_version", "INTEGER", "NOT NULL"),
         ("path", "VARCHAR", "NOT NULL"),
         ("status", "VARCHAR", "NOT NULL"),

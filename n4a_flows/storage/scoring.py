@@ -11,6 +11,7 @@ from typing import Any, Literal
 import polars as pl
 
 from n4a_flows.storage.chain_replay import REPLAY_VERSION
+from n4a_flows.storage.chains import ChainContext
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.database import Session
 from n4a_flows.storage.json_values import to_json
@@ -65,9 +66,7 @@ class ScoredFile:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-def record(
-    session: Session, chain_id: str, chain_digest: str, files: Sequence[ScoredFile], flow_run_id: str | None
-) -> None:
+def record(session: Session, chain: ChainContext, files: Sequence[ScoredFile], flow_run_id: str | None) -> None:
     """Add files and their samples to the ledger."""
     scored_at = now()
     for file in files:
@@ -77,8 +76,9 @@ def record(
             {
                 "scoring_id": scoring_id,
                 "file_digest": file.file_digest,
-                "chain_digest": chain_digest,
-                "chain_id": chain_id,
+                "chain_digest": chain.digest,
+                "chain_id": chain.chain_id,
+                "target": chain.target,
                 "replay_version": REPLAY_VERSION,
                 "path": file.path,
                 "status": file.status,
@@ -125,9 +125,9 @@ def samples(session: Session, chain_id: str | None, since: datetime | None) -> p
     """Scored samples with the file they came from, in the order they were recorded."""
     where, parameters = _conditions(chain_id=chain_id, since=since)
     return session.frame(
-        "SELECT f.path, f.file_digest, f.chain_id, f.chain_digest, s.position, s.sample_id, c.target, s.y, s.label, s.verdict, "
+        "SELECT f.path, f.file_digest, f.chain_id, f.chain_digest, s.position, s.sample_id, f.target, s.y, s.label, s.verdict, "
         "s.reasons, s.detail, f.flow_run_id, f.scored_at FROM scored_samples s JOIN scored_files f USING (scoring_id) "
-        f"LEFT JOIN chain_context c USING (chain_id){where} ORDER BY f.scored_at, f.rowid, s.position",
+        f"{where} ORDER BY f.scored_at, f.rowid, s.position",
         parameters,
     )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from n4a_flows.storage.facade.artifacts import ArtifactVerbs
 from n4a_flows.storage.facade.files import FileVerbs
+from n4a_flows.storage.facade.naming import NamingVerbs
 from n4a_flows.storage.facade.runs import RunVerbs
 from n4a_flows.storage.facade.scoring import ScoringVerbs
+from n4a_flows.storage.facade.upkeep import UpkeepVerbs
 
 
-class WorkspaceStore(RunVerbs, ArtifactVerbs, FileVerbs, ScoringVerbs):
+class WorkspaceStore(RunVerbs, ArtifactVerbs, FileVerbs, ScoringVerbs, NamingVerbs, UpkeepVerbs):
     """A workspace folder: `store.duckdb` and content-addressed `artifacts/`.
 
     The folder, the database and `artifacts/` are made when they are not there. Any number of processes and threads may use the

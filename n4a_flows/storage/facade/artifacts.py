@@ -78,6 +78,91 @@ class ArtifactVerbs(StoreBase):
         with self._writing("save_artifact") as session:
             return artifacts.save(session, self._files, prepared)
 
+    def register_existing_artifact(
+        self,
+        artifact_id: str,
+        path: str,
+        content_hash: str,
+        operator_class: str,
+        artifact_type: str,
+        format: str,
+        size_bytes: int,
+    ) -> str:
+        """Add the row of an artifact whose file is there already; an id that is known is left as it is.
+
+        Parameters
+        ----------
+        path
+            Relative to `artifacts/`; several artifacts may share one file. It is not looked at.
+        content_hash
+            SHA-256 of its bytes, 64 hexadecimal digits.
+
+        Returns
+        -------
+        The id.
+        """
+        relative = self._files.relative(path)
+        with self._writing("register_existing_artifact") as session:
+            artifacts.register(
+                session,
+                artifact_id=artifact_id,
+                artifact_path=relative,
+                content_hash=content_hash,
+                operator_class=operator_class,
+                artifact_type=artifact_type,
+                format=format,
+                size_bytes=int(size_bytes),
+            )
+        return artifact_id
+
+    def read_artifact(self, artifact_id: str) -> SerializedArtifact:
+        """The verified bytes of an artifact, without loading them.
+
+        Give them to `prepare_artifact` and `save_artifact` to use the artifact again: should a clean-up have taken it meanwhile, it
+        is kept anew. Raises what `load_artifact` does, except `UntrustedError`.
+        """
+        stored = self._stored_artifacts([artifact_id])[artifact_id]
+        return SerializedArtifact(
+            stored.data, stored.content_hash, stored.operator_class, stored.artifact_type, stored.format
+        )
+
+    def save_artifact_with_cache_key(
+        self,
+        obj: Any,
+        operator_class: str,
+        artifact_type: str,
+        format: str,
+        chain_path_hash: str,
+        input_data_hash: str,
+        dataset_hash: str,
+    ) -> str:
+        """`save_artifact` that also notes what the object was fitted by and on, for `find_cached_artifact`."""
+        prepared = self.prepare_artifact(obj, operator_class, artifact_type, format)
+        with self._writing("save_artifact_with_cache_key") as session:
+            artifact_id = artifacts.save(session, self._files, prepared)
+            artifacts.set_cache_key(session, artifact_id, chain_path_hash, input_data_hash, dataset_hash)
+            return artifact_id
+
+    def update_artifact_cache_key(
+        self, artifact_id: str, chain_path_hash: str, input_data_hash: str, dataset_hash: str
+    ) -> None:
+        """Note what an artifact was fitted by and on; `UnknownIdError` for an unknown one."""
+        with self._writing("update_artifact_cache_key") as session:
+            artifacts.set_cache_key(session, artifact_id, chain_path_hash, input_data_hash, dataset_hash)
+
+    def find_cached_artifact(self, chain_path_hash: str, input_data_hash: str) -> str | None:
+        """The id of an artifact that was fitted by the same steps on the same data, the latest one, or None.
+
+        A clean-up may take it before it is recorded again: use it through `read_artifact` and `save_artifact`.
+        """
+        with self._reading("find_cached_artifact") as session:
+            return artifacts.cached(session, chain_path_hash, input_data_hash)
+
+    def invalidate_dataset_cache(self, dataset_hash: str) -> int:
+        """Forget the cache keys of artifacts that were fitted on a dataset; returns how many had one."""
+        with self._writing("invalidate_dataset_cache") as session:
+            return artifacts.forget_dataset(session, dataset_hash)
+
     def load_artifact(self, artifact_id: str) -> Any:
         """The object, after its bytes were compared with their recorded hash.
 

@@ -8,15 +8,16 @@ from typing import Any
 import numpy.typing as npt
 import polars as pl
 
-from n4a_flows.storage import artifacts, chain_replay, chains, queries, summaries
+from n4a_flows.storage import aliases, artifacts, chain_replay, chains, queries, summaries
 from n4a_flows.storage.axis import Axis
-from n4a_flows.storage.chain_replay import ChainPackage, Predictor
+from n4a_flows.storage.chain_replay import ChainPackage
 from n4a_flows.storage.chains import ChainContext
 from n4a_flows.storage.facade.base import StoreBase
+from n4a_flows.storage.predictor import Predictor
 
 
 class ChainVerbs(StoreBase):
-    """Chains."""
+    """Chains. Wherever a chain id is taken, an alias is too; it is resolved once a call."""
 
     def save_chain(
         self,
@@ -90,12 +91,12 @@ class ChainVerbs(StoreBase):
     def get_chain(self, chain_id: str) -> dict[str, Any] | None:
         """The row of a chain with steps, fold_artifacts, shared_artifacts and branch_path as saved; None for an unknown one."""
         with self._reading("get_chain") as session:
-            return queries.chain(session, chain_id)
+            return queries.chain(session, aliases.resolve(session, chain_id))
 
     def get_chain_context(self, chain_id: str) -> ChainContext:
         """What a chain was trained on; `UnknownIdError` for an unknown chain."""
         with self._reading("get_chain_context") as session:
-            return chains.context_of(session, chain_id)
+            return chains.context_of(session, aliases.resolve(session, chain_id))
 
     def get_chains_for_pipeline(self, pipeline_id: str) -> pl.DataFrame:
         """Chains of a pipeline in the order they were saved; all columns of `chains`, JSON columns as text."""
@@ -138,6 +139,7 @@ class ChainVerbs(StoreBase):
             When the chain names no model.
         """
         with self._reading("chain_package") as session:
+            chain_id = aliases.resolve(session, chain_id)
             document = chains.document_of(session, chain_id)
             context = chains.context_of(session, chain_id)
             needed = chain_replay.needed_artifacts(document)
@@ -187,4 +189,100 @@ class ChainVerbs(StoreBase):
         """
         with self._writing("update_chain_summary") as session:
             for chain_id in chain_ids:
-                summaries.update(session, chain_id)
+                summaries.update(session, aliases.resolve(session, chain_id))
+
+    def query_chain_summaries(
+        self,
+        run_id: str | None = None,
+        pipeline_id: str | None = None,
+        chain_id: str | None = None,
+        dataset_name: str | None = None,
+        model_class: str | None = None,
+        metric: str | None = None,
+    ) -> pl.DataFrame:
+        """Summaries of the chains that match every filter given, the newest first.
+
+        Returns
+        -------
+        All columns of the view `v_chain_summary`.
+        """
+        with self._reading("query_chain_summaries") as session:
+            filters = {
+                "run_id": run_id,
+                "pipeline_id": pipeline_id,
+                "chain_id": aliases.resolved(session, chain_id),
+                "dataset_name": dataset_name,
+                "model_class": model_class,
+                "metric": metric,
+            }
+            return queries.chain_summaries(session, filters)
+
+    def query_aggregated_predictions(
+        self,
+        run_id: str | None = None,
+        pipeline_id: str | None = None,
+        chain_id: str | None = None,
+        dataset_name: str | None = None,
+        model_class: str | None = None,
+        metric: str | None = None,
+        score_scope: str = "cv",
+    ) -> pl.DataFrame:
+        """The reference system's older name for `query_chain_summaries`; `score_scope` changes nothing."""
+        return self.query_chain_summaries(run_id, pipeline_id, chain_id, dataset_name, model_class, metric)
+
+    def query_top_chains(
+        self,
+        metric: str | None = None,
+        n: int = 10,
+        score_column: str = "cv_val_score",
+        ascending: bool | None = None,
+        run_id: str | None = None,
+        pipeline_id: str | None = None,
+        dataset_name: str | None = None,
+        model_class: str | None = None,
+    ) -> pl.DataFrame:
+        """Summaries of the best n chains by a score column.
+
+        Parameters
+        ----------
+        metric
+            Only chains with this metric.
+        score_column
+            cv_val_score, cv_test_score, cv_train_score, final_test_score or final_train_score; `avg_val_score`, `min_val_score` and
+            the like mean the cv column.
+        ascending
+            Whether the smallest value is the best one; known from the metric when left out.
+
+        Returns
+        -------
+        All columns of `v_chain_summary`, the best first; what is no finite number comes last.
+
+        Raises
+        ------
+        InvalidInputError
+            When there is no such score column.
+        """
+        filters = {
+            "metric": metric,
+            "run_id": run_id,
+            "pipeline_id": pipeline_id,
+            "dataset_name": dataset_name,
+            "model_class": model_class,
+        }
+        with self._reading("query_top_chains") as session:
+            return queries.top_chains(session, filters, n, score_column, ascending)
+
+    def query_top_aggregated_predictions(
+        self,
+        metric: str | None = None,
+        n: int = 10,
+        score_column: str = "avg_val_score",
+        ascending: bool | None = None,
+        score_scope: str = "cv",
+        run_id: str | None = None,
+        pipeline_id: str | None = None,
+        dataset_name: str | None = None,
+        model_class: str | None = None,
+    ) -> pl.DataFrame:
+        """The reference system's older name for `query_top_chains`; `score_scope` changes nothing."""
+        return self.query_top_chains(metric, n, score_column, ascending, run_id, pipeline_id, dataset_name, model_class)

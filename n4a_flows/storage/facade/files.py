@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from n4a_flows.storage import bundles, exports
-from n4a_flows.storage.errors import InvalidInputError
+from n4a_flows.storage import bundles, exports, queries
+from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
 from n4a_flows.storage.facade.chains import ChainVerbs
 from n4a_flows.storage.facade.predictions import PredictionVerbs
 
@@ -42,6 +42,42 @@ class FileVerbs(ChainVerbs, PredictionVerbs):
             raise InvalidInputError(f"Unknown bundle format {format!r}: use 'n4a'.")
         data = bundles.to_bundle(self.chain_package(chain_id))
         return exports.write_file(exports.output_file(output_path, ".n4a"), data)
+
+    def export_pipeline_config(self, pipeline_id: str, output_path: str | os.PathLike[str]) -> Path:
+        """Write the expanded definition of a pipeline, alone, as JSON.
+
+        Returns
+        -------
+        Absolute path of the file; `.json` is appended when the name has no suffix.
+
+        Raises
+        ------
+        UnknownIdError
+            When there is no such pipeline.
+        """
+        with self._reading("export_pipeline_config") as session:
+            pipeline = queries.pipeline(session, pipeline_id)
+        if pipeline is None:
+            raise UnknownIdError(f"No pipeline has the id {pipeline_id!r} in this workspace.")
+        return exports.write_file(
+            exports.output_file(output_path, ".json"), exports.json_bytes(pipeline["expanded_config"])
+        )
+
+    def export_run(self, run_id: str, output_path: str | os.PathLike[str]) -> Path:
+        """Write a run with its pipelines and their chains as YAML.
+
+        Returns
+        -------
+        Absolute path of the file; `.yaml` is appended when the name has no suffix.
+
+        Raises
+        ------
+        UnknownIdError
+            When there is no such run.
+        """
+        with self._reading("export_run") as session:
+            document = exports.run_document(session, run_id)
+        return exports.write_file(exports.output_file(output_path, ".yaml"), exports.yaml_bytes(document))
 
     def export_predictions_parquet(self, output_path: str | os.PathLike[str], **filters: Any) -> Path:
         """Write predictions as Parquet.

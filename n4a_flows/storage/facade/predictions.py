@@ -7,7 +7,7 @@ from typing import Any
 import numpy.typing as npt
 import polars as pl
 
-from n4a_flows.storage import cleanup, predictions, queries
+from n4a_flows.storage import aliases, cleanup, predictions, queries
 from n4a_flows.storage.facade.base import StoreBase
 
 
@@ -75,6 +75,7 @@ class PredictionVerbs(StoreBase):
         """
         row = {key: value for key, value in locals().items() if key not in ("self", "prediction_id")}
         with self._writing("save_prediction") as session:
+            row["chain_id"] = aliases.resolved(session, chain_id)
             return predictions.save(session, row, prediction_id)
 
     def save_prediction_arrays(
@@ -190,7 +191,7 @@ class PredictionVerbs(StoreBase):
     ) -> pl.DataFrame:
         """Predictions of a chain, ordered by partition and fold; all columns of `predictions`."""
         with self._reading("get_chain_predictions") as session:
-            return queries.chain_predictions(session, chain_id, partition, fold_id)
+            return queries.chain_predictions(session, aliases.resolve(session, chain_id), partition, fold_id)
 
     def delete_prediction(self, prediction_id: str) -> bool:
         """Delete a prediction with its arrays; False when there is none."""

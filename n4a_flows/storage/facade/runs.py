@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from n4a_flows.storage import queries, records
+from n4a_flows.storage import cleanup, queries, records
 from n4a_flows.storage.facade.base import StoreBase
 
 
@@ -151,7 +151,7 @@ class RunVerbs(StoreBase):
             When there is no such pipeline.
         """
         with self._writing("fail_pipeline") as session:
-            records.fail_pipeline(session, pipeline_id, str(error))
+            cleanup.fail_pipeline(session, pipeline_id, str(error))
 
     def get_pipeline(self, pipeline_id: str) -> dict[str, Any] | None:
         """The row of a pipeline, with its JSON columns as Python values; None for an unknown one."""

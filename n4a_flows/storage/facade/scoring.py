@@ -7,7 +7,7 @@ from datetime import datetime
 
 import polars as pl
 
-from n4a_flows.storage import chains, scoring
+from n4a_flows.storage import aliases, chains, scoring
 from n4a_flows.storage.facade.base import StoreBase
 from n4a_flows.storage.scoring import ScoredFile
 
@@ -24,8 +24,8 @@ class ScoringVerbs(StoreBase):
             When there is no such chain.
         """
         with self._writing("record_scoring") as session:
-            digest = chains.context_of(session, chain_id).digest
-            scoring.record(session, chain_id, digest, files, flow_run_id)
+            context = chains.context_of(session, aliases.resolve(session, chain_id))
+            scoring.record(session, context, files, flow_run_id)
 
     def scored_digests(self, chain_digest: str) -> dict[str, str]:
         """Status (`"scored"` or `"quarantined"`) of every file that a chain digest has seen, by the file's digest."""
@@ -47,7 +47,7 @@ class ScoringVerbs(StoreBase):
         All columns of `scored_files`.
         """
         with self._reading("scored_files") as session:
-            return scoring.files(session, chain_id, status, since)
+            return scoring.files(session, aliases.resolved(session, chain_id), status, since)
 
     def scored_samples(self, chain_id: str | None = None, since: datetime | None = None) -> pl.DataFrame:
         """Predictions of scored files, in the order they were recorded.
@@ -58,4 +58,4 @@ class ScoringVerbs(StoreBase):
         detail, flow_run_id, scored_at (naive UTC).
         """
         with self._reading("scored_samples") as session:
-            return scoring.samples(session, chain_id, since)
+            return scoring.samples(session, aliases.resolved(session, chain_id), since)

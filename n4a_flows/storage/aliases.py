@@ -1,0 +1,101 @@
+"""Aliases: names for chains that can be moved, with their history."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import polars as pl
+
+from n4a_flows.storage.clock import now
+from n4a_flows.storage.database import Session
+from n4a_flows.storage.errors import InvalidInputError, ProtectedError, UnknownIdError
+from n4a_flows.storage.records import require
+
+KEPT = 3
+"""How many former chains of an alias are kept safe from deletion besides the current one."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def set_to(session: Session, alias: str, chain: str, note: str | None) -> None:
+    """Let an alias name a chain from now on."""
+    if not _NAME.fullmatch(alias) or _UUID.fullmatch(alias) or alias == "best":
+        raise InvalidInputError(
+            f"{alias!r} cannot be an alias: use letters, digits, '.', '-' and '_', with '/' between parts, for example "
+            "'tecator/fat/champion'."
+        )
+    chain_id = resolve(session, chain)
+    require(session, "chains", chain_id)
+    moment = now()
+    _end(session, alias, moment)
+    row = {"alias": alias, "chain_id": chain_id, "set_at": moment, "note": note}
+    session.insert("aliases", [row])
+    session.changes += 1
+
+
+def remove(session: Session, alias: str) -> None:
+    """Let an alias name nothing from now on."""
+    if not _end(session, alias, now()):
+        raise UnknownIdError(f"No alias {alias!r} names a chain in this workspace.")
+
+
+def _end(session: Session, alias: str, moment: object) -> int:
+    return session.changed("UPDATE aliases SET ended_at = ? WHERE alias = ? AND ended_at IS NULL", [moment, alias])
+
+
+def get(session: Session, alias: str) -> str | None:
+    """The chain that an alias names now, or None."""
+    rows = session.rows("SELECT chain_id FROM aliases WHERE alias = ? AND ended_at IS NULL", [alias])
+    return str(rows[0][0]) if rows else None
+
+
+def resolve(session: Session, chain: str) -> str:
+    """The chain id that a chain id or an alias stands for; what is neither comes back as it is."""
+    if _UUID.fullmatch(chain):
+        return chain
+    return get(session, chain) or chain
+
+
+def resolved(session: Session, chain: str | None) -> str | None:
+    """`resolve` for a filter that may be left out."""
+    return None if chain is None else resolve(session, chain)
+
+
+def current(session: Session) -> pl.DataFrame:
+    """Every alias with the chain that it names now."""
+    return session.frame("SELECT alias, chain_id, set_at, note FROM aliases WHERE ended_at IS NULL ORDER BY alias")
+
+
+def history(session: Session, alias: str) -> pl.DataFrame:
+    """Every chain that an alias has named, the latest first."""
+    return session.frame(
+        "SELECT alias, chain_id, set_at, ended_at, note FROM aliases WHERE alias = ? ORDER BY set_at DESC, rowid DESC",
+        [alias],
+    )
+
+
+def refuse_protected(session: Session, chain_ids: Sequence[str]) -> None:
+    """Raise `ProtectedError` when an alias names one of the chains, or did so lately."""
+    rows = session.rows(
+        "SELECT alias, chain_id, ended_at IS NULL FROM "
+        "(SELECT *, row_number() OVER (PARTITION BY alias ORDER BY set_at DESC, rowid DESC) AS age FROM aliases) "
+        "WHERE list_contains(?, chain_id) AND (ended_at IS NULL OR age <= ?) ORDER BY alias, age",
+        [list(chain_ids), KEPT + 1],
+    )
+    if rows:
+        said = ", ".join(
+            f"{alias} ({'names' if active else 'lately named'} {chain_id})" for alias, chain_id, active in rows
+        )
+        raise ProtectedError(
+            f"Nothing was deleted, for aliases need chains of it: {said}. Move or remove the aliases, or pass force=True."
+        )
+
+
+def end_for(session: Session, chain_ids: Sequence[str]) -> None:
+    """End the aliases that name chains which are deleted by force; their history stays."""
+    session.execute(
+        "UPDATE aliases SET ended_at = ?, note = 'chain deleted' WHERE ended_at IS NULL AND list_contains(?, chain_id)",
+        [now(), list(chain_ids)],
+    )

@@ -1,0 +1,69 @@
+"""Verbs that remove: deletion and garbage collection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from n4a_flows.storage import cleanup
+from n4a_flows.storage.clock import now
+from n4a_flows.storage.facade.base import StoreBase
+
+GRACE = timedelta(hours=1)
+"""How long an artifact that no chain references is left alone, for a recording may still be on its way."""
+
+
+class UpkeepVerbs(StoreBase):
+    """Deletion and garbage collection."""
+
+    def delete_run(self, run_id: str, delete_artifacts: bool = True, *, force: bool = False) -> int:
+        """Delete a run with its pipelines, chains, predictions, arrays and logs, in one transaction.
+
+        Scored files and samples stay, and so does what other runs share.
+
+        Parameters
+        ----------
+        delete_artifacts
+            Also give back its references and remove the artifacts that nothing needs any more.
+        force
+            Delete even chains that an alias names, or named lately.
+
+        Returns
+        -------
+        How many rows went (artifacts not counted); 0 for an unknown run.
+
+        Raises
+        ------
+        ProtectedError
+            When an alias needs one of its chains; nothing is deleted then.
+        """
+        with self._writing("delete_run") as session:
+            return cleanup.delete_run(session, self._files, run_id, delete_artifacts, force)
+
+    def gc_artifacts(self) -> int:
+        """Remove artifacts that no chain references and that have no reference left, or were saved over an hour ago.
+
+        Returns
+        -------
+        How many files went.
+
+        Raises
+        ------
+        ArtifactMissingError
+            When the file of an artifact that a chain needs is missing; nothing is removed then.
+        """
+        with self._writing("gc_artifacts") as session:
+            return cleanup.collect(session, self._files, saved_before=now() - GRACE)
+
+    def cleanup_transient_artifacts(self, run_id: str, dataset_name: str, winning_pipeline_ids: Sequence[str]) -> int:
+        """Give up the fold artifacts of a run that neither a stored prediction nor a winning pipeline needs.
+
+        Folds with a prediction stay; a prediction of fold `avg`, `w_avg` or without a name keeps all folds of its chain. Winners
+        also keep their refit, averages and shared artifacts. A chain that lost artifacts says so when it is replayed.
+
+        Returns
+        -------
+        How many files went.
+        """
+        with self._writing("cleanup_transient_artifacts") as session:
+            return cleanup.trim_run(session, self._files, run_id, dataset_name, winning_pipeline_ids)

@@ -1,0 +1,210 @@
+"""A loaded chain: spectra in, predictions out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from n4a_flows.storage import combining
+from n4a_flows.storage.axis import Axis
+from n4a_flows.storage.chains import ChainContext
+from n4a_flows.storage.errors import AxisError, InvalidInputError, ReplayError
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """One step that treats spectra."""
+
+    operator: Any
+    takes_wavelengths: bool
+    label: str
+
+    def apply(self, X: FloatArray, wavelengths: FloatArray | None) -> FloatArray:
+        if not self.takes_wavelengths or wavelengths is None:
+            if getattr(self.operator, "_requires_wavelengths", False) and wavelengths is None:
+                raise ReplayError(
+                    f"{self.label} needs the wavelengths of the spectra, and the chain was stored without an axis: "
+                    "pass wavelengths."
+                )
+            return np.asarray(self.operator.transform(X))
+        return np.asarray(self.operator.transform(X, wavelengths=wavelengths))
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One fold's way through the chain, from where the folds part."""
+
+    key: str
+    weight: float
+    transformers: list[Transformer]
+    model: Any
+    target_scalers: list[Any]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A loaded chain. Keep it and use it again; it never changes the spectra it is given.
+
+    Attributes
+    ----------
+    context
+        Axis, signal, target, task type and digest of the chain.
+    """
+
+    context: ChainContext
+    _shared: list[Transformer]
+    _lanes: list[Lane]
+    _width: int | None = field(default=None)
+
+    @property
+    def chain_id(self) -> str:
+        """Id of the chain."""
+        return self.context.chain_id
+
+    @property
+    def digest(self) -> str:
+        """Digest of the chain."""
+        return self.context.digest
+
+    @property
+    def axis(self) -> Axis | None:
+        """The axis that the chain was trained on."""
+        return self.context.axis
+
+    @property
+    def signal(self) -> str | None:
+        """The kind of signal that the chain was trained on."""
+        return self.context.signal
+
+    @property
+    def target(self) -> str | None:
+        """Name of the property that the chain predicts."""
+        return self.context.target
+
+    def predict(self, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None = None) -> npt.NDArray[Any]:
+        """Predict from spectra.
+
+        Parameters
+        ----------
+        X
+            (n_samples, n_points), finite numbers; n_samples >= 1. It is copied to float64, never changed.
+        wavelengths
+            Where the points lie: an `Axis` (units are compared and converted), or the bare positions in the chain's unit. None:
+            the points are taken to lie on the chain's axis, and only their number is checked.
+
+        Returns
+        -------
+        (n_samples,) for one target, else (n_samples, n_targets): float64, or class labels.
+
+        Raises
+        ------
+        InvalidInputError
+            When X is not as said above.
+        AxisError
+            When the number or the positions of the points differ from the chain's axis.
+        ReplayError
+            When a step needs wavelengths and there are none.
+        """
+        spectra = _checked(X)
+        spectra, positions = self._on_the_chains_axis(spectra, wavelengths)
+        for transformer in self._shared:
+            spectra = transformer.apply(spectra, positions)
+        treated = []
+        for lane in self._lanes:
+            lane_spectra = spectra
+            for transformer in lane.transformers:
+                lane_spectra = transformer.apply(lane_spectra, positions)
+            treated.append(lane_spectra)
+        return self._combined(treated)
+
+    def _combined(self, treated: Sequence[FloatArray]) -> npt.NDArray[Any]:
+        lanes = list(zip(self._lanes, treated, strict=True))
+        if len(lanes) == 1:
+            return _predict(*lanes[0])
+        models = [lane.model for lane in self._lanes]
+        weights = [lane.weight for lane in self._lanes]
+        classes = None if self._lanes[0].target_scalers else combining.shared_classes(models)
+        if classes is not None:
+            return combining.most_probable([lane.model.predict_proba(X) for lane, X in lanes], weights, classes)
+        outputs = [_predict(lane, X) for lane, X in lanes]
+        declared = (self.context.task_type or "").endswith("classification")
+        if declared or outputs[0].dtype.kind in "OUSb" or any(map(combining.is_classifier, models)):
+            return combining.vote(outputs, weights)
+        return combining.mean(outputs, weights)
+
+    def _on_the_chains_axis(
+        self, X: FloatArray, wavelengths: Axis | npt.ArrayLike | None
+    ) -> tuple[FloatArray, FloatArray | None]:
+        chain_axis = self.axis
+        if isinstance(wavelengths, Axis):
+            given = wavelengths
+        elif wavelengths is not None:
+            given = Axis(np.asarray(wavelengths, dtype=np.float64), "nm" if chain_axis is None else chain_axis.unit)
+        elif chain_axis is not None:
+            given = chain_axis
+        else:
+            if self._width is not None and X.shape[1] != self._width:
+                raise AxisError(f"The spectra have {X.shape[1]} points, the chain was trained on {self._width}.")
+            return X, None
+        if X.shape[1] != len(given):
+            raise AxisError(f"The spectra have {X.shape[1]} points, but their axis has {given}.")
+        if chain_axis is None:
+            return X, given.values
+        columns = given.columns_for(chain_axis)
+        # Contiguous, for the memory layout decides the last bit of a matrix product.
+        return (X if columns is None else np.ascontiguousarray(X[:, columns])), chain_axis.values
+
+
+def _checked(X: npt.ArrayLike) -> FloatArray:
+    try:
+        spectra = np.array(X, dtype=np.float64, order="C")
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"X must be numbers, (n_samples, n_points): {error}.") from error
+    if spectra.ndim != 2:
+        hint = " For a single spectrum pass X.reshape(1, -1)." if spectra.ndim == 1 else ""
+        raise InvalidInputError(f"X must have two dimensions, (n_samples, n_points), not shape {spectra.shape}.{hint}")
+    if 0 in spectra.shape:
+        raise InvalidInputError(f"X holds no spectra: its shape is {spectra.shape}.")
+    finite = np.isfinite(spectra)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        raise InvalidInputError(f"X must be finite, but has {spectra[row, column]} at row {row}, point {column}.")
+    return spectra
+
+
+def _predict(lane: Lane, X: FloatArray) -> npt.NDArray[Any]:
+    y = _flat(np.asarray(lane.model.predict(X)))
+    for scaler in reversed(lane.target_scalers):
+        y = _inverted(scaler, y)
+    return y
+
+
+def _flat(y: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
+
+
+def _inverted(scaler: Any, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    # Label encoders speak of (n,), scalers of (n, 1).
+    if hasattr(scaler, "classes_"):
+        return np.asarray(scaler.inverse_transform(y))
+    return _flat(np.asarray(scaler.inverse_transform(y.reshape(len(y), -1))))
+
+
+def takes_wavelengths(operator: Any) -> bool:
+    """Whether an operator wants to be told where the points lie."""
+    if getattr(operator, "_requires_wavelengths", False):
+        return True
+    try:
+        parameters = inspect.signature(operator.transform).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return any(
+        parameter.name == "wavelengths" or parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters
+    )
