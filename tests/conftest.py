@@ -1,0 +1,40 @@
+"""Prefect for the tests: a home of its own, nothing sent anywhere, one server for all tests that are marked `prefect`."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+_home = tempfile.mkdtemp(prefix="n4a-flows-prefect-")
+atexit.register(shutil.rmtree, _home, ignore_errors=True)
+
+# Prefect reads its settings when it is imported, which is after this.
+for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+    del os.environ[name]
+os.environ.update(
+    PREFECT_HOME=_home,
+    PREFECT_SERVER_ANALYTICS_ENABLED="false",
+    PREFECT_LOGGING_LEVEL="WARNING",
+    DO_NOT_TRACK="1",
+)
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[str]:
+    """The address of the API of a Prefect server with a database of its own; flows of this process use it."""
+    from prefect.settings import PREFECT_API_URL
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield PREFECT_API_URL.value()
+
+
+@pytest.fixture(autouse=True)
+def _prefect_where_marked(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("prefect"):
+        request.getfixturevalue("prefect_server")

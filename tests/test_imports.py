@@ -1,0 +1,23 @@
+"""The pure rooms work where Prefect is not installed, and importing them is light."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("room", ["storage", "spectra", "training", "reports"])
+def test_pure_rooms_import_without_prefect(room: str) -> None:
+    code = f"""
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name == "prefect" or name.startswith("prefect."):
+            raise ImportError("prefect is blocked")
+sys.meta_path.insert(0, Blocked())
+import n4a_flows.{room}
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
