@@ -7,14 +7,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import is_classifier as sklearn_is_classifier
 
 Array = npt.NDArray[Any]
 
 
 def is_classifier(model: Any) -> bool:
     """Whether a fitted model gives class labels."""
-    return bool(sklearn_is_classifier(model)) or hasattr(model, "classes_")
+    if hasattr(model, "classes_"):
+        return True
+    # Imported here: scikit-learn takes a second, and a store that only records does not need it.
+    from sklearn.base import is_classifier as says_so
+
+    return bool(says_so(model))
 
 
 def shared_classes(models: Sequence[Any]) -> Array | None:

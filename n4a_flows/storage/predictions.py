@@ -15,6 +15,11 @@ from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
 from n4a_flows.storage.json_values import from_json, to_json
 from n4a_flows.storage.records import require
 
+REFIT_CONTEXT_STANDALONE = "standalone"
+"""`refit_context` of a prediction by a model that was fitted again on all training rows."""
+REFIT_CONTEXT_STACKING = "stacking"
+"""`refit_context` of a prediction by such a model that learned from other models."""
+
 PARTITIONS = ("train", "val", "test")
 ARRAYS = ("y_true", "y_pred", "y_proba", "sample_indices", "weights")
 

@@ -8,9 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
-from sklearn.utils import get_tags
 
 from n4a_flows.storage.codecs import class_allowed
 from n4a_flows.storage.errors import ReplayError, UntrustedError
@@ -56,6 +53,10 @@ class _StatelessOperator:
         return np.asarray(self._ready.transform(X))
 
     def _fitted(self, X: npt.NDArray[np.float64]) -> Any:
+        from sklearn.base import clone
+        from sklearn.exceptions import NotFittedError
+        from sklearn.utils import get_tags
+
         if not hasattr(self._operator, "fit") or not get_tags(self._operator).requires_fit:
             return self._operator
         try:
