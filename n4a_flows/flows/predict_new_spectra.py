@@ -1,0 +1,163 @@
+"""Score spectra files that have not been scored yet."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.runtime import flow_run
+
+from n4a_flows import tasks
+from n4a_flows.block import WorkspaceStoreBlock
+from n4a_flows.flows.choice import chosen_chains
+from n4a_flows.flows.chunks import chunked, one_thread_per_core, results_of, whole
+from n4a_flows.flows.options import PathText, PredictionOptions
+from n4a_flows.flows.progress import Progress
+from n4a_flows.flows.results import predictions_table, results_name, write_parquet
+from n4a_flows.flows.summaries import PredictionSummary, QuarantinedFile
+from n4a_flows.reports import markdown_table
+from n4a_flows.storage import ChainPackage, ScoredFile
+from n4a_flows.tasks.files import file_digest, list_spectra_files
+from n4a_flows.tasks.scoring import PendingFile
+
+_SHOWN = 50
+
+
+@flow(task_runner=one_thread_per_core(), persist_result=False)
+def predict_new_spectra(
+    store: WorkspaceStoreBlock,
+    chain: str | list[str],
+    files: PathText | list[PathText],
+    options: PredictionOptions = PredictionOptions(),  # noqa: B008 - an instance, so that the form shows the defaults
+) -> PredictionSummary:
+    """Predict the spectra files that a chain has not seen yet: each chain scores a file once, however often this runs.
+
+    A file is known by the digest of its bytes, a chain by the digest of its content: a renamed file or a chain that
+    was trained again to the same result is not new. A file that cannot be read, or lies on another axis than the
+    chain, is quarantined with the reason and the others go on; it stays where it is, and is looked at again when its
+    bytes change.
+
+    Parameters
+    ----------
+    store
+        The workspace that holds the chain and the ledger of scored files.
+    chain
+        Id of a chain, `"best"` (with the dataset in the options), or a list of these.
+    files
+        A folder, a glob, a file, or a list of these.
+    options
+        How it is predicted.
+
+    Raises
+    ------
+    MissingFileError
+        When a folder or file named here does not exist.
+    UnknownIdError
+        When there is no such chain.
+    """
+    found = list_spectra_files(files)
+    chain_ids = chosen_chains(store, chain, options.dataset, options.target)
+    packages = {package.digest: package for package in (tasks.chain_package(store, name) for name in chain_ids)}
+    listed = _digests_of(found)
+    pending = _pending(listed, {digest: tasks.scored_digests(store, digest).keys() for digest in packages})
+    counts = _score(store, packages, pending, options.files_per_task)
+
+    results = store.export_path(results_name(files, packages))
+    samples = tasks.scored_samples(store).filter(pl.col("chain_digest").is_in(list(packages)))
+    write_parquet(predictions_table(listed, samples), results)
+    summary = PredictionSummary(
+        chain_ids=chain_ids,
+        scored=len(counts.scored),
+        skipped=len(listed) - len(pending),
+        quarantined=len(counts.quarantined),
+        quarantined_files=[QuarantinedFile(path=p, reason=reason) for p, reason in sorted(counts.quarantined.items())],
+        postponed=len(found) - len(listed) + counts.postponed,
+        samples=counts.samples,
+        predictions_path=results,
+    )
+    create_markdown_artifact(
+        key="n4a-prediction", description="Prediction of new spectra", markdown=_report(summary, packages.values())
+    )
+    return summary
+
+
+@dataclass
+class _Counts:
+    """What a flow run did; per file, not per file and chain."""
+
+    scored: set[str] = field(default_factory=set)
+    quarantined: dict[str, str] = field(default_factory=dict)
+    postponed: int = 0
+    samples: int = 0
+
+    def add(self, files: Iterable[ScoredFile]) -> None:
+        for file in files:
+            if file.status == "scored":
+                self.scored.add(file.path)
+                self.samples += len(file.samples)
+            else:
+                self.quarantined[file.path] = file.reason or ""
+
+
+def _digests_of(found: Sequence[Path]) -> list[tuple[str, str]]:
+    """(path, digest) of each file; those that vanished or cannot be opened are left for the next run."""
+    listed = []
+    for path in found:
+        try:
+            listed.append((str(path), file_digest(path)))
+        except OSError as error:
+            get_run_logger().warning("%s is left for the next run: %s", path, error.strerror or error)
+    return listed
+
+
+def _pending(listed: Sequence[tuple[str, str]], seen: Mapping[str, Collection[str]]) -> list[PendingFile]:
+    """The files that some chain has not seen; of files with the same bytes only the first."""
+    pending: dict[str, PendingFile] = {}
+    for path, digest in listed:
+        chains = tuple(chain for chain, files in seen.items() if digest not in files)
+        if chains and digest not in pending:
+            pending[digest] = PendingFile(path, digest, chains)
+    return list(pending.values())
+
+
+def _score(
+    store: WorkspaceStoreBlock,
+    packages: Mapping[str, ChainPackage],
+    pending: Sequence[PendingFile],
+    files_per_task: int,
+) -> _Counts:
+    counts = _Counts()
+    progress = Progress("predicting files", len(pending))
+    chains, modules = whole(list(packages.values())), tuple(store.allowed_modules)
+    for chunk in results_of(
+        lambda files: tasks.score_files.submit(chains, whole(files), store.trust, modules),
+        chunked(pending, files_per_task),
+    ):
+        for digest, files in chunk.files.items():
+            if files:
+                chain_id = packages[digest].context.chain_id
+                counts.add(tasks.record_scoring(store, chain_id, whole(files), flow_run_id=flow_run.id))
+        counts.postponed += len(chunk.postponed)
+        progress.advance(chunk.looked_at)
+    return counts
+
+
+def _report(summary: PredictionSummary, packages: Iterable[ChainPackage]) -> str:
+    chains = [[p.context.chain_id, p.context.target or "", p.digest[:12]] for p in packages]
+    files = [[name, str(getattr(summary, name))] for name in ("scored", "skipped", "quarantined", "postponed")]
+    report = (
+        f"# New spectra\n\n{summary.samples} samples predicted, results in `{summary.predictions_path}`\n\n"
+        + markdown_table(["files", ""], files)
+        + "\n"
+        + markdown_table(["chain", "target", "digest"], chains)
+    )
+    if summary.quarantined_files:
+        shown = [[file.path, file.reason] for file in summary.quarantined_files[:_SHOWN]]
+        report += "\n## Quarantined\n\n" + markdown_table(["file", "reason"], shown)
+        if summary.quarantined > _SHOWN:
+            report += f"\nand {summary.quarantined - _SHOWN} more\n"
+    return report

@@ -1,0 +1,55 @@
+"""What a flow returns: small models that serialise to JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from n4a_flows.reports import LeaderboardRow
+
+
+class TrainingSummary(BaseModel):
+    """What `train_and_record` did."""
+
+    run_id: str = Field(description="Id of the run in the workspace.")
+    best: dict[str, str] = Field(description="Target -> id of the chain with the best pooled out-of-fold score.")
+    best_chain_id: str | None = Field(description="The best chain when the run has one target, else null.")
+    chain_ids: list[str] = Field(description="Ids of all chains of the run, best first.")
+    failed: int = Field(description="Number of pipelines that could not be trained.")
+    leaderboard: list[LeaderboardRow] = Field(description="One row per pipeline, best first.")
+
+
+class QuarantinedFile(BaseModel):
+    """A file that cannot be scored."""
+
+    path: str
+    reason: str
+
+
+class PredictionSummary(BaseModel):
+    """What `predict_new_spectra` did.
+
+    A file belongs to `scored`, `quarantined`, `skipped` or `postponed`; with several chains it may be both scored by one and
+    quarantined by another.
+    """
+
+    chain_ids: list[str] = Field(description="The chains that predicted.")
+    scored: int = Field(description="Number of files that were predicted now.")
+    skipped: int = Field(description="Number of files that these chains had scored or quarantined before.")
+    quarantined: int = Field(description="Number of files that cannot be scored.")
+    quarantined_files: list[QuarantinedFile] = Field(description="Those files, with the reason.")
+    postponed: int = Field(
+        description="Number of files that vanished or changed meanwhile; the next run looks at them."
+    )
+    samples: int = Field(description="Number of samples that were predicted now.")
+    predictions_path: Path = Field(description="Parquet file with the predictions of all files that were asked for.")
+
+
+class ExportSummary(BaseModel):
+    """What `export` wrote."""
+
+    path: Path = Field(description="The file.")
+    sha256: str = Field(description="SHA-256 of its bytes, 64 hexadecimal digits.")
+    size: int = Field(description="Its size in bytes.")
+    chain_id: str = Field(description="The chain in it.")

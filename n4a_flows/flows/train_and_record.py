@@ -1,0 +1,152 @@
+"""Train pipelines on a set of spectra and record all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+from prefect.runtime import flow_run
+
+from n4a_flows import tasks
+from n4a_flows.block import WorkspaceStoreBlock
+from n4a_flows.flows.chunks import chunked, one_thread_per_core, results_of, whole
+from n4a_flows.flows.options import PathText
+from n4a_flows.flows.progress import Progress
+from n4a_flows.flows.summaries import TrainingSummary
+from n4a_flows.reports import LeaderboardRow, leaderboard_markdown, rank
+from n4a_flows.spectra import Spectra, load_dataset
+from n4a_flows.storage.errors import DefinitionError, N4AError, UntrustedError
+from n4a_flows.training import (
+    PlannedPipeline,
+    RecordedPipeline,
+    TrainingOptions,
+    check_data,
+    expand,
+    run_document,
+    run_summary,
+    targets_of,
+)
+from n4a_flows.training.metrics import HIGHER_IS_BETTER
+
+
+@flow(task_runner=one_thread_per_core(), persist_result=False)
+def train_and_record(
+    store: WorkspaceStoreBlock,
+    dataset: PathText | list[PathText],
+    target: str | list[str] | None = None,
+    pipeline: list[Any] | dict[str, Any] | None = None,
+    options: TrainingOptions = TrainingOptions(),  # noqa: B008 - an instance, so that the form shows the defaults
+) -> TrainingSummary:
+    """Train every pipeline of a definition on a set of spectra, and record runs, chains and predictions in a workspace.
+
+    The data and the definition are checked before anything is recorded. Then chunks of pipelines are trained as tasks
+    and recorded as they come, each chunk in one transaction, by the process of the flow. A flow that raises marks its
+    run failed.
+
+    Parameters
+    ----------
+    store
+        The workspace to record in.
+    dataset
+        A file, a list of files that make one set, or the name of a shipped set.
+    target
+        The column to predict, or a list; may be left out when the dataset has just one.
+    pipeline
+        The definition: a list of steps, or a dict that holds one under `pipeline` or `steps`.
+    options
+        How it is trained.
+
+    Raises
+    ------
+    MissingFileError, SpectraError, InvalidInputError
+        When the dataset is not there, cannot be read, or has no such target; nothing has been recorded then.
+    DefinitionError, UntrustedError
+        When the definition is wrong, or names a class that the block does not allow; nothing has been recorded then.
+    TrainingError
+        When every pipeline failed; the run is recorded as failed then.
+    """
+    if pipeline is None:
+        raise DefinitionError("No pipeline given: define one as a list of steps that ends with a model.")
+    options = _with_modules_of(store, options)
+    planned = expand(pipeline, options)
+    spectra = load_dataset(dataset, target=target)
+    targets = targets_of(spectra, target)
+    check_data(planned, spectra, targets, options)
+
+    document = run_document(pipeline, spectra, targets, options)
+    run_id = tasks.begin_run(store, **document, flow_run_id=flow_run.id)
+    try:
+        recorded = _train(store, run_id, [(each, target) for target in targets for each in planned], spectra, options)
+        outcome = run_summary(recorded, options)
+        tasks.complete_run(store, run_id, outcome)
+    except BaseException as error:
+        _mark_failed(store, run_id, error)
+        raise
+    summary = _summary(run_id, recorded, outcome, options)
+    create_markdown_artifact(
+        key="n4a-training",
+        description=f"Training of {', '.join(targets)} on {spectra.name}",
+        markdown=f"# {spectra.name}: {', '.join(targets)}\n\n"
+        f"{spectra.n_samples} samples, {spectra.axis}, run `{run_id}`\n\n" + leaderboard_markdown(summary.leaderboard),
+    )
+    return summary
+
+
+def _with_modules_of(store: WorkspaceStoreBlock, options: TrainingOptions) -> TrainingOptions:
+    """The options, with the modules that the block allows: whoever fills in the form of a flow cannot allow others."""
+    for module in options.allowed_modules:
+        if module not in store.allowed_modules:
+            raise UntrustedError(
+                f"The module {module!r} is not among the allowed modules of the workspace's block: have it added there."
+            )
+    return options.model_copy(update={"allowed_modules": tuple(store.allowed_modules)})
+
+
+def _train(
+    store: WorkspaceStoreBlock,
+    run_id: str,
+    work: Sequence[tuple[PlannedPipeline, str]],
+    spectra: Spectra,
+    options: TrainingOptions,
+) -> list[RecordedPipeline]:
+    progress = Progress("training pipelines", len(work))
+    recorded: list[RecordedPipeline] = []
+    for trained in results_of(
+        lambda chunk: tasks.train_pipelines.submit(whole(chunk), whole(spectra), options),
+        chunked(work, options.chunk_size),
+    ):
+        recorded += tasks.record_pipelines(store, run_id, whole(trained))
+        progress.advance(len(trained))
+    return recorded
+
+
+def _summary(
+    run_id: str, recorded: Sequence[RecordedPipeline], outcome: Mapping[str, Any], options: TrainingOptions
+) -> TrainingSummary:
+    best = {target: winner["chain_id"] for target, winner in outcome["best"].items()}
+    leaderboard = rank(
+        (
+            LeaderboardRow(p.name, p.target, options.metric, p.best_val, p.best_test, p.chain_id, p.error)
+            for p in recorded
+        ),
+        higher_is_better=HIGHER_IS_BETTER[options.metric],
+    )
+    return TrainingSummary(
+        run_id=run_id,
+        best=best,
+        best_chain_id=next(iter(best.values())) if len(best) == 1 else None,
+        chain_ids=[row.chain_id for row in leaderboard if row.chain_id is not None],
+        failed=outcome["failed"],
+        leaderboard=leaderboard,
+    )
+
+
+def _mark_failed(store: WorkspaceStoreBlock, run_id: str, error: BaseException) -> None:
+    """Mark the run failed; without a task run, since a flow run that is being stopped may start none."""
+    try:
+        with store.open() as workspace:
+            workspace.fail_run(run_id, f"{type(error).__name__}: {error}".removesuffix(": "))
+    except N4AError as second:
+        error.add_note(f"The run {run_id} could not be marked failed: {second}")

@@ -1,0 +1,19 @@
+"""Numbers to text, tables and pictures."""
+
+from n4a_flows.reports.figures import predicted_against_measured
+from n4a_flows.reports.leaderboard import (
+    LeaderboardRow,
+    leaderboard_cells,
+    leaderboard_markdown,
+    markdown_table,
+    rank,
+)
+
+__all__ = [
+    "LeaderboardRow",
+    "leaderboard_cells",
+    "leaderboard_markdown",
+    "markdown_table",
+    "predicted_against_measured",
+    "rank",
+]

@@ -1,0 +1,30 @@
+"""A Prefect task for each storage operation, to build flows from; and the worker tasks of our own flows.
+
+The storage tasks take a WorkspaceStoreBlock first, then ids, paths and small values. They belong into the flow's own
+process: call them directly (`begin_run(block, ...)`), and submit only the worker tasks to a task runner. Then one
+process records, and the workers may be threads, processes or machines.
+"""
+
+from n4a_flows.tasks.chains import best_chain, chain_package, export_chain, replay_chain
+from n4a_flows.tasks.ledger import record_scoring, scored_digests, scored_samples
+from n4a_flows.tasks.predictions import query_predictions, top_predictions
+from n4a_flows.tasks.runs import begin_run, complete_run, fail_run, record_pipelines
+from n4a_flows.tasks.workers import score_files, train_pipelines
+
+__all__ = [
+    "begin_run",
+    "best_chain",
+    "chain_package",
+    "complete_run",
+    "export_chain",
+    "fail_run",
+    "query_predictions",
+    "record_pipelines",
+    "record_scoring",
+    "replay_chain",
+    "score_files",
+    "scored_digests",
+    "scored_samples",
+    "top_predictions",
+    "train_pipelines",
+]

@@ -1,0 +1,40 @@
+"""Tasks that read and write the ledger of scored files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from n4a_flows.block import WorkspaceStoreBlock
+from n4a_flows.storage import ScoredFile
+from n4a_flows.tasks._task import storage_task
+
+
+@storage_task("files seen by chain {chain_digest}")
+def scored_digests(store: WorkspaceStoreBlock, chain_digest: str) -> dict[str, str]:
+    """Digest of each file that a chain (by its digest) has scored or quarantined -> status."""
+    with store.open() as workspace:
+        return workspace.scored_digests(chain_digest)
+
+
+@storage_task("scored samples")
+def scored_samples(store: WorkspaceStoreBlock, chain_id: str | None = None) -> pl.DataFrame:
+    """The samples that chains have scored."""
+    with store.open() as workspace:
+        return workspace.scored_samples(chain_id=chain_id)
+
+
+@storage_task("record scoring by chain {chain_id}")
+def record_scoring(
+    store: WorkspaceStoreBlock, chain_id: str, files: Sequence[ScoredFile], flow_run_id: str | None = None
+) -> list[ScoredFile]:
+    """Record files as scored or quarantined by a chain, with their samples, in one transaction.
+
+    Returns those that were recorded: a file that another flow run has recorded meanwhile is left out.
+    """
+    with store.open() as workspace, workspace.transaction():
+        seen = workspace.scored_digests(workspace.get_chain_context(chain_id).digest)
+        new = [file for file in files if file.file_digest not in seen]
+        workspace.record_scoring(chain_id, new, flow_run_id=flow_run_id)
+    return new

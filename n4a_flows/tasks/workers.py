@@ -1,0 +1,28 @@
+"""Tasks that compute. They get all they need as arguments and return what is to be recorded; none opens a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from n4a_flows.spectra import Spectra
+from n4a_flows.storage import ChainPackage
+from n4a_flows.storage.codecs import Trust
+from n4a_flows.tasks._task import worker_task
+from n4a_flows.tasks.scoring import PendingFile, ScoredChunk, score
+from n4a_flows.training import PlannedPipeline, TrainedPipeline, TrainingOptions, train_pipeline
+
+
+@worker_task("train pipelines")
+def train_pipelines(
+    work: Sequence[tuple[PlannedPipeline, str]], spectra: Spectra, options: TrainingOptions
+) -> list[TrainedPipeline]:
+    """Cross-validate and refit pipelines, each for the target given with it; one that fails comes back with its error."""
+    return [train_pipeline(pipeline, spectra, target, options) for pipeline, target in work]
+
+
+@worker_task("score files")
+def score_files(
+    packages: Sequence[ChainPackage], files: Sequence[PendingFile], trust: Trust, allowed_modules: tuple[str, ...]
+) -> ScoredChunk:
+    """Read and predict a chunk of spectra files; one that cannot be read comes back with its reason."""
+    return score(packages, files, trust, allowed_modules)

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from n4a_flows import WorkspaceStoreBlock
+from n4a_flows.flows import PredictionOptions, TrainingSummary, predict_new_spectra, train_and_record
+from n4a_flows.flows.progress import listening
+from n4a_flows.spectra import Axis, Spectra
+from n4a_flows.storage.errors import InvalidInputError, MissingFileError, UnknownIdError, UntrustedError
+
+pytestmark = pytest.mark.prefect
+
+
+@pytest.fixture
+def trained(block: WorkspaceStoreBlock, two_pipelines: list[Any]) -> TrainingSummary:
+    return train_and_record(block, "tecator", "fat", two_pipelines)
+
+
+@pytest.fixture
+def chain(trained: TrainingSummary) -> str:
+    return trained.best["fat"]
+
+
+def test_every_file_is_scored_once_and_a_broken_one_is_quarantined(
+    block: WorkspaceStoreBlock, chain: str, incoming: Path, new_spectra: Spectra
+) -> None:
+    summary = predict_new_spectra(block, chain, incoming)
+
+    assert (summary.scored, summary.skipped, summary.quarantined, summary.postponed) == (5, 0, 1, 0)
+    assert summary.samples == 5
+    assert [Path(file.path).name for file in summary.quarantined_files] == ["broken.csv"]
+    assert "UTF-8" in summary.quarantined_files[0].reason
+    table = pl.read_parquet(summary.predictions_path)
+    assert table.columns == ["file", "sample_id", "y", "label", "target", "chain_id", "chain_digest", "scored_at"]
+    assert sorted(table["sample_id"]) == sorted(new_spectra.sample_ids)
+    assert set(table["target"]) == {"fat"}
+    assert set(table["chain_id"]) == {chain}
+    with block.open() as store:
+        expected = store.replay_chain(chain, new_spectra.X, new_spectra.axis)
+        assert store.scored_files()["status"].to_list().count("scored") == 5
+    predicted = dict(zip(table["sample_id"], table["y"], strict=True))
+    np.testing.assert_allclose([predicted[name] for name in new_spectra.sample_ids], expected, rtol=0, atol=1e-9)
+
+
+def test_a_second_run_scores_nothing_and_gives_the_same_results(
+    block: WorkspaceStoreBlock, chain: str, incoming: Path
+) -> None:
+    first = predict_new_spectra(block, chain, incoming)
+    results = first.predictions_path.read_bytes()
+    second = predict_new_spectra(block, chain, incoming)
+
+    assert (second.scored, second.skipped, second.quarantined, second.samples) == (0, 6, 0, 0)
+    assert second.predictions_path == first.predictions_path
+    assert second.predictions_path.read_bytes() == results
+    with block.open() as store:
+        assert len(store.scored_files()) == 6
+        assert len(store.scored_samples()) == 5
+
+
+def test_a_chain_trained_again_to_the_same_result_scores_nothing_again(
+    block: WorkspaceStoreBlock, chain: str, incoming: Path, two_pipelines: list[Any]
+) -> None:
+    predict_new_spectra(block, chain, incoming)
+    again = train_and_record(block, "tecator", "fat", two_pipelines).best["fat"]
+    summary = predict_new_spectra(block, again, incoming)
+
+    assert again != chain
+    assert (summary.scored, summary.skipped) == (0, 6)
+    assert len(pl.read_parquet(summary.predictions_path)) == 5
+
+
+def test_new_renamed_copied_and_changed_files(block: WorkspaceStoreBlock, chain: str, incoming: Path) -> None:
+    predict_new_spectra(block, chain, incoming)
+    files = sorted(file for file in incoming.iterdir() if file.name != "broken.csv")
+    files[0].rename(incoming / "renamed.csv")
+    (incoming / "copy.csv").write_bytes(files[1].read_bytes())
+    files[2].write_bytes(files[2].read_bytes().replace(b"\r\n", b"\n"))
+    (incoming / "broken.csv").write_bytes(files[3].read_bytes().replace(files[3].stem.encode(), b"repaired"))
+
+    summary = predict_new_spectra(block, chain, incoming)
+
+    assert (summary.scored, summary.skipped, summary.quarantined) == (2, 5, 0)
+    table = pl.read_parquet(summary.predictions_path)
+    assert {"renamed.csv", "copy.csv", "broken.csv"} < {Path(file).name for file in table["file"]}
+    assert "repaired" in table["sample_id"].to_list()
+    assert len(table) == 7
+
+
+def test_a_file_on_another_axis_is_quarantined_and_the_message_names_both(
+    block: WorkspaceStoreBlock,
+    chain: str,
+    tmp_path: Path,
+    new_spectra: Spectra,
+    write_csv: Callable[[Path, Spectra], None],
+) -> None:
+    shifted = Spectra(new_spectra.X, Axis(new_spectra.axis.values + 4), new_spectra.sample_ids)
+    write_csv(tmp_path / "other" / "shifted.csv", shifted)
+    write_csv(tmp_path / "other" / "turned.csv", Spectra(new_spectra.X, new_spectra.axis, [f"t{i}" for i in range(5)]))
+
+    summary = predict_new_spectra(block, chain, str(tmp_path / "other" / "*.csv"))
+
+    assert (summary.scored, summary.samples, summary.quarantined) == (1, 5, 1)
+    assert "850 to 1050" in summary.quarantined_files[0].reason
+    assert "854 to 1054" in summary.quarantined_files[0].reason
+
+
+def test_the_best_chain_of_a_dataset(block: WorkspaceStoreBlock, chain: str, incoming: Path) -> None:
+    summary = predict_new_spectra(block, "best", incoming, PredictionOptions(dataset="tecator", target="fat"))
+
+    assert summary.chain_ids == [chain]
+    with pytest.raises(InvalidInputError, match="needs a dataset"):
+        predict_new_spectra(block, "best", incoming)
+    with pytest.raises(UnknownIdError):
+        predict_new_spectra(block, "best", incoming, PredictionOptions(dataset="soil"))
+
+
+def test_several_chains_in_one_pass_each_score_what_they_have_not_seen(
+    block: WorkspaceStoreBlock, trained: TrainingSummary, incoming: Path
+) -> None:
+    first, second = trained.chain_ids
+    predict_new_spectra(block, first, incoming)
+
+    summary = predict_new_spectra(block, [first, second], incoming, PredictionOptions(files_per_task=1))
+
+    assert (summary.scored, summary.skipped, summary.quarantined, summary.samples) == (5, 0, 1, 5)
+    table = pl.read_parquet(summary.predictions_path)
+    assert table["chain_id"].value_counts().sort("chain_id").rows() == sorted([(first, 5), (second, 5)])
+
+
+def test_an_interrupted_run_keeps_whole_chunks_and_the_next_one_scores_the_rest(
+    block: WorkspaceStoreBlock, chain: str, incoming: Path
+) -> None:
+    def interrupt(_what: str, done: int, _total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), listening(interrupt):
+        predict_new_spectra(block, chain, incoming, PredictionOptions(files_per_task=2))
+    with block.open() as store:
+        recorded = len(store.scored_files())
+    summary = predict_new_spectra(block, chain, incoming)
+
+    assert recorded == 2
+    assert summary.skipped == 2
+    with block.open() as store:
+        assert sorted(Path(path).name for path in store.scored_files()["path"]) == sorted(
+            file.name for file in incoming.iterdir()
+        )
+
+
+def test_nothing_new_is_no_error(block: WorkspaceStoreBlock, chain: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+
+    summary = predict_new_spectra(block, chain, tmp_path / "empty")
+
+    assert (summary.scored, summary.skipped, summary.quarantined, summary.samples) == (0, 0, 0, 0)
+    assert pl.read_parquet(summary.predictions_path).is_empty()
+
+
+def test_unknown_chains_and_folders_are_errors(block: WorkspaceStoreBlock, chain: str, incoming: Path) -> None:
+    with pytest.raises(UnknownIdError, match="no-such-chain"):
+        predict_new_spectra(block, "no-such-chain", incoming)
+    with pytest.raises(MissingFileError, match="nowhere"):
+        predict_new_spectra(block, chain, incoming / "nowhere")
+
+
+def test_a_block_that_trusts_nothing_does_not_load_the_chain(
+    block: WorkspaceStoreBlock, chain: str, incoming: Path
+) -> None:
+    with pytest.raises(UntrustedError):
+        predict_new_spectra(block.model_copy(update={"trust": "none"}), chain, incoming)
+
+    with block.open() as store:
+        assert store.scored_files().is_empty()

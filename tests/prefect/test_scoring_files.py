@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from n4a_flows.spectra import Axis, Spectra
+from n4a_flows.storage import ChainPackage, WorkspaceStore
+from n4a_flows.tasks.files import file_digest
+from n4a_flows.tasks.scoring import PendingFile, ScoredChunk, score
+from n4a_flows.training import PipelineRunner
+
+MODULES = ("sklearn", "chemotools", "numpy")
+
+
+@pytest.fixture
+def package(tmp_path: Path, two_pipelines: list[Any]) -> ChainPackage:
+    with WorkspaceStore(tmp_path / "ws") as store:
+        PipelineRunner(store=store).run(two_pipelines, "tecator", "fat")
+        return store.chain_package(store.best_chain("tecator", "fat"))
+
+
+@pytest.fixture
+def scored(package: ChainPackage) -> Callable[..., ScoredChunk]:
+    """Scores a file as it is now; `digest` says what it was when it was listed."""
+
+    def run(path: Path, digest: str | None = None) -> ScoredChunk:
+        pending = PendingFile(str(path), digest or file_digest(path), (package.digest,))
+        return score([package], [pending], "modules", MODULES)
+
+    return run
+
+
+def test_a_file_that_changed_or_vanished_since_it_was_listed_is_left_for_the_next_run(
+    incoming: Path, package: ChainPackage, scored: Callable[..., ScoredChunk]
+) -> None:
+    file = next(incoming.glob("[!b]*.csv"))
+    digest = file_digest(file)
+    file.write_text(file.read_text().replace("0.", "1."))
+    changed = scored(file, digest)
+    file.unlink()
+    vanished = scored(file, digest)
+
+    assert changed.postponed == vanished.postponed == [str(file)]
+    assert changed.files == vanished.files == {package.digest: []}
+
+
+def test_a_bad_row_is_noted_and_its_neighbours_are_predicted(
+    tmp_path: Path,
+    new_spectra: Spectra,
+    write_csv: Callable[[Path, Spectra], None],
+    package: ChainPackage,
+    scored: Callable[..., ScoredChunk],
+) -> None:
+    file = tmp_path / "rows.csv"
+    write_csv(file, new_spectra)
+    lines = file.read_text().splitlines()
+    lines[2] = lines[2].replace("2.", "x.", 1)
+    file.write_text("\n".join(lines))
+
+    (result,) = scored(file).files[package.digest]
+
+    assert result.status == "scored"
+    assert [sample.sample_id for sample in result.samples] == [new_spectra.sample_ids[i] for i in (0, 2, 3, 4)]
+    assert [row["line"] for row in result.detail["rejected"]] == [3]
+
+
+def test_a_falling_axis_is_turned_round(
+    tmp_path: Path,
+    new_spectra: Spectra,
+    write_csv: Callable[[Path, Spectra], None],
+    package: ChainPackage,
+    scored: Callable[..., ScoredChunk],
+) -> None:
+    write_csv(tmp_path / "nm.csv", new_spectra)
+    turned = Spectra(new_spectra.X[:, ::-1], Axis(new_spectra.axis.values[::-1]), new_spectra.sample_ids)
+    write_csv(tmp_path / "turned.csv", turned)
+
+    (straight,) = scored(tmp_path / "nm.csv").files[package.digest]
+    (reversed_,) = scored(tmp_path / "turned.csv").files[package.digest]
+
+    assert straight.samples == reversed_.samples

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.task_runners import ProcessPoolTaskRunner
+
+from n4a_flows import WorkspaceStoreBlock
+from n4a_flows.flows import TrainingOptions, train_and_record
+from n4a_flows.flows.progress import listening
+from n4a_flows.spectra import load_tecator
+from n4a_flows.storage.errors import (
+    DefinitionError,
+    InvalidInputError,
+    MissingFileError,
+    SpectraError,
+    UntrustedError,
+    WorkspaceError,
+)
+from n4a_flows.training import TrainingError
+
+pytestmark = pytest.mark.prefect
+
+
+def pls(n_components: Any) -> dict[str, Any]:
+    return {"class": "sklearn.cross_decomposition.PLSRegression", "params": {"n_components": n_components}}
+
+
+def test_a_run_is_recorded_with_all_its_pipelines_and_the_best_chain_predicts(
+    block: WorkspaceStoreBlock, two_pipelines: list[Any]
+) -> None:
+    summary = train_and_record(block, "tecator", "fat", two_pipelines)
+
+    assert summary.failed == 0
+    assert set(summary.best) == {"fat"}
+    assert summary.best_chain_id == summary.best["fat"] == summary.chain_ids[0]
+    assert [row.chain_id for row in summary.leaderboard] == summary.chain_ids
+    spectra = load_tecator()
+    test = spectra.take(spectra.metadata["split"] == "test")
+    with block.open() as store:
+        run = store.get_run(summary.run_id)
+        assert run["status"] == "completed"
+        assert run["summary"]["best"]["fat"]["chain_id"] == summary.best_chain_id
+        assert [dataset["name"] for dataset in run["datasets"]] == ["tecator"]
+        pipelines = store.list_pipelines(run_id=summary.run_id)
+        assert pipelines["status"].to_list() == ["completed", "completed"]
+        assert min(pipelines["best_val"]) == summary.leaderboard[0].validation
+        predicted = store.replay_chain(summary.best_chain_id, test.X, test.axis)
+    rmsep = float(np.sqrt(np.mean((predicted - test.targets["fat"]) ** 2)))
+    assert rmsep == pytest.approx(summary.leaderboard[0].test)
+    assert rmsep < 2.5
+
+
+def test_the_flow_run_is_noted_with_the_run_and_its_report_is_in_prefect(
+    block: WorkspaceStoreBlock, two_pipelines: list[Any]
+) -> None:
+    state = train_and_record(block, "tecator", "fat", two_pipelines, return_state=True)
+    summary = state.result()
+
+    flow_run_id = str(state.state_details.flow_run_id)
+    with duckdb.connect(str(block.workspace_path / "store.duckdb"), read_only=True) as database:
+        origin = database.execute("SELECT flow_run_id FROM run_origins WHERE run_id = ?", [summary.run_id]).fetchone()
+    assert origin == (flow_run_id,)
+    with get_client(sync_client=True) as client:
+        reports = [report for report in client.read_artifacts() if str(report.flow_run_id) == flow_run_id]
+    leaderboard = next(report for report in reports if report.key == "n4a-training")
+    assert summary.best_chain_id in leaderboard.data
+
+
+def test_the_same_training_twice_adds_a_run_and_no_artifact_file(
+    block: WorkspaceStoreBlock, two_pipelines: list[Any]
+) -> None:
+    first = train_and_record(block, "tecator", "fat", two_pipelines)
+    files = sorted((block.workspace_path / "artifacts").rglob("*"))
+    second = train_and_record(block, "tecator", "fat", two_pipelines)
+
+    assert sorted((block.workspace_path / "artifacts").rglob("*")) == files
+    assert first.run_id != second.run_id
+    assert [row.validation for row in first.leaderboard] == [row.validation for row in second.leaderboard]
+
+
+def test_several_targets_are_trained_in_one_run(block: WorkspaceStoreBlock) -> None:
+    summary = train_and_record(block, "tecator", ["fat", "protein"], [{"model": pls(6)}])
+
+    assert set(summary.best) == {"fat", "protein"}
+    assert summary.best_chain_id is None
+    assert len(summary.chain_ids) == 2
+
+
+def test_processes_train_as_threads_do(block: WorkspaceStoreBlock, two_pipelines: list[Any]) -> None:
+    threads = train_and_record(block, "tecator", "fat", two_pipelines)
+    in_processes = train_and_record.with_options(task_runner=ProcessPoolTaskRunner(max_workers=2))
+
+    processes = in_processes(block, "tecator", "fat", two_pipelines)
+
+    assert [row.validation for row in processes.leaderboard] == [row.validation for row in threads.leaderboard]
+
+
+def test_a_pipeline_that_fails_is_recorded_while_the_others_go_on(block: WorkspaceStoreBlock) -> None:
+    too_many = pls({"_or_": [6, 1000]})
+
+    summary = train_and_record(block, "tecator", "fat", [{"model": too_many}])
+
+    assert summary.failed == 1
+    assert len(summary.chain_ids) == 1
+    assert summary.leaderboard[-1].error
+    with block.open() as store:
+        assert sorted(store.list_pipelines(run_id=summary.run_id)["status"]) == ["completed", "failed"]
+        assert store.get_run(summary.run_id)["status"] == "completed"
+
+
+def test_a_run_in_which_nothing_can_be_trained_fails_and_says_why(block: WorkspaceStoreBlock) -> None:
+    too_many = pls(1000)
+
+    with pytest.raises(TrainingError, match="All 1 pipelines failed"):
+        train_and_record(block, "tecator", "fat", [{"model": too_many}])
+
+    with block.open() as store:
+        (run,) = store.list_runs().to_dicts()
+    assert run["status"] == "failed"
+    assert "All 1 pipelines failed" in run["error"]
+
+
+def test_a_run_that_is_interrupted_is_marked_failed_and_keeps_its_whole_chunks(
+    block: WorkspaceStoreBlock, two_pipelines: list[Any]
+) -> None:
+    def interrupt(_what: str, done: int, _total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), listening(interrupt):
+        train_and_record(block, "tecator", "fat", two_pipelines, TrainingOptions(chunk_size=1))
+
+    with block.open() as store:
+        (run,) = store.list_runs().to_dicts()
+        assert run["status"] == "failed"
+        assert run["error"].startswith("KeyboardInterrupt")
+        assert store.list_pipelines(run_id=run["run_id"])["status"].to_list() == ["completed"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"dataset": "nowhere.csv"}, MissingFileError, "nowhere.csv"),
+        ({"target": "sugar"}, SpectraError, "sugar"),
+        ({"target": None}, InvalidInputError, "moisture, fat, protein"),
+        ({"pipeline": None}, DefinitionError, "No pipeline"),
+        ({"pipeline": [{"class": "os.system"}, {"model": pls(6)}]}, DefinitionError, "os"),
+        ({"pipeline": [{"model": {"class": "sklearn.nothing.PLS"}}]}, DefinitionError, "sklearn.nothing"),
+        ({"options": TrainingOptions(allowed_modules=("os",))}, UntrustedError, "allowed modules"),
+    ],
+)
+def test_what_is_wrong_from_the_start_is_refused_before_anything_is_written(
+    block: WorkspaceStoreBlock,
+    two_pipelines: list[Any],
+    arguments: dict[str, Any],
+    error: type[Exception],
+    message: str,
+) -> None:
+    right: dict[str, Any] = {"dataset": "tecator", "target": "fat", "pipeline": two_pipelines}
+
+    with pytest.raises(error, match=message):
+        train_and_record(block, **{**right, **arguments})
+
+    assert not block.workspace_path.exists()
+
+
+def test_a_workspace_that_cannot_be_written_is_an_error(tmp_path: Path, two_pipelines: list[Any]) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(WorkspaceError):
+        train_and_record(WorkspaceStoreBlock(path=tmp_path / "file" / "ws"), "tecator", "fat", two_pipelines)
