@@ -1,0 +1,149 @@
+"""The commands, thin over the flows and the verbs of the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from n4a_flows.block import WorkspaceStoreBlock
+from n4a_flows.cli.console import out, print_error, print_leaderboard, print_quarantined, working
+from n4a_flows.storage.errors import DefinitionError, MissingFileError, N4AError, WorkspaceError
+
+app = typer.Typer(
+    help="A workspace for near-infrared spectroscopy: train, predict, export.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Workspace = Annotated[Path, typer.Option("--workspace", "-w", help="Folder of the workspace.")]
+Dataset = Annotated[str | None, typer.Option(help='With "best": the dataset whose best chain is meant.')]
+Target = Annotated[str | None, typer.Option(help='With "best": the target whose best chain is meant.')]
+DEFAULT_WORKSPACE = Path("workspace")
+
+
+def run() -> int:
+    """Run the command of this process; returns its exit code. What goes wrong on purpose is one line on stderr."""
+    try:
+        app()
+    except N4AError as error:
+        print_error(error)
+        return 1
+    return 0
+
+
+@app.command()
+def demo(workspace: Workspace = Path("demo-workspace")) -> None:
+    """Train, predict new files and export, on the real spectra that come with the package."""
+    from n4a_flows.cli.demo import demo as run_demo
+
+    run_demo(workspace)
+
+
+@app.command()
+def train(
+    dataset: Annotated[
+        list[str], typer.Argument(help="Spectra files that make one set, or the name of a shipped set.")
+    ],
+    pipeline: Annotated[Path, typer.Option("--pipeline", "-p", help="Pipeline definition, a JSON or YAML file.")],
+    target: Annotated[list[str] | None, typer.Option("--target", "-t", help="Column to predict.")] = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+) -> None:
+    """Train every pipeline of a definition, and record it in the workspace.
+
+    Example: n4a-flows train tecator --target fat --pipeline pls.yaml
+    """
+    from n4a_flows.flows import train_and_record
+
+    definition = _definition(pipeline)
+    block = WorkspaceStoreBlock(path=workspace)
+    with working():
+        summary = train_and_record(block, dataset if len(dataset) > 1 else dataset[0], target, definition)
+    print_leaderboard(summary.leaderboard)
+    out.print(f"run {summary.run_id}")
+    for name, chain_id in summary.best.items():
+        out.print(f"best chain for {name}: {chain_id}", markup=False)
+
+
+@app.command()
+def predict(
+    chain: Annotated[str, typer.Argument(help='Id of a chain, or "best" together with --dataset.')],
+    files: Annotated[list[str], typer.Argument(help="Folders, globs or files with new spectra.")],
+    dataset: Dataset = None,
+    target: Target = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+) -> None:
+    """Predict the spectra files that the chain has not scored yet.
+
+    Example: n4a-flows predict best incoming/ --dataset tecator --target fat
+    """
+    from n4a_flows.flows import PredictionOptions, predict_new_spectra
+
+    block = _existing(workspace)
+    with working():
+        summary = predict_new_spectra(block, chain, files, PredictionOptions(dataset=dataset, target=target))
+    out.print(f"{summary.scored} scored, {summary.skipped} skipped, {summary.quarantined} quarantined")
+    print_quarantined([(file.path, file.reason) for file in summary.quarantined_files])
+    out.print(f"predictions {summary.predictions_path}", markup=False)
+
+
+@app.command()
+def export(
+    chain: Annotated[str, typer.Argument(help='Id of a chain, or "best" together with --dataset.')],
+    file_name: Annotated[str | None, typer.Option(help="Name of the file in the exports folder.")] = None,
+    dataset: Dataset = None,
+    target: Target = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+) -> None:
+    """Export a chain as a .n4a bundle.
+
+    Example: n4a-flows export best --dataset tecator --file-name fat.n4a
+    """
+    from n4a_flows.flows import ExportOptions
+    from n4a_flows.flows import export as export_flow
+
+    block = _existing(workspace)
+    with working():
+        summary = export_flow(block, ExportOptions(chain=chain, dataset=dataset, target=target, file_name=file_name))
+    out.print(f"{summary.path}\n{summary.size} bytes, SHA-256 {summary.sha256}", markup=False)
+
+
+@app.command(name="upgrade")
+def upgrade_command(
+    workspace: Annotated[Path, typer.Argument(help="Folder of a workspace that nirs4all wrote.")],
+) -> None:
+    """Bring a workspace of nirs4all to the layout of n4a-flows. The original database is kept beside the new one.
+
+    Example: n4a-flows upgrade workspace
+    """
+    from n4a_flows.storage import WorkspaceStore
+
+    report = WorkspaceStore.upgrade(workspace)
+    if report.kept is None:
+        out.print(f"{report.workspace} is up to date already, nothing was done", markup=False)
+        return
+    out.print(f"{report.workspace} upgraded from {report.layout}", markup=False)
+    out.print(", ".join(f"{count} {table}" for table, count in report.rows.items()))
+    out.print(f"the original is kept as {report.kept}", markup=False)
+    for warning in report.warnings:
+        out.print(f"warning: {warning}", markup=False)
+
+
+def _existing(workspace: Path) -> WorkspaceStoreBlock:
+    if not (workspace / "store.duckdb").is_file():
+        raise WorkspaceError(f"There is no workspace in {workspace}: name one with --workspace, or train first.")
+    return WorkspaceStoreBlock(path=workspace)
+
+
+def _definition(file: Path) -> Any:
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MissingFileError(f"There is no pipeline definition {file}: check the path.") from error
+    except OSError as error:
+        raise MissingFileError(f"The pipeline definition {file} cannot be read: {error.strerror or error}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DefinitionError(f"The pipeline definition {file} is neither JSON nor YAML: {error}") from error

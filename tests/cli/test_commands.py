@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from n4a_flows.storage import WorkspaceStore
+
+pytestmark = pytest.mark.prefect
+
+PIPELINE = """
+- {_or_: [null, chemotools.scatter.StandardNormalVariate]}
+- {class: sklearn.model_selection.KFold, params: {n_splits: 3}}
+- model: {class: sklearn.cross_decomposition.PLSRegression, params: {n_components: 6}}
+"""
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def n4a_flows(tmp_path: Path, prefect_server: str) -> Run:
+    """Runs the command in a folder of its own, against the test server."""
+    command = Path(sys.executable).with_name("n4a-flows")
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_LOGGING_LEVEL"}
+    environment |= {"PREFECT_API_URL": prefect_server, "COLUMNS": "200"}
+
+    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(command), *arguments],
+            cwd=tmp_path,
+            env=environment | more,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run
+
+
+def only_line(result: subprocess.CompletedProcess[str]) -> str:
+    """The one line on stderr of a command that failed."""
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr + result.stdout
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def test_the_demo_shows_the_main_job_and_a_second_one_scores_nothing_twice(n4a_flows: Run, tmp_path: Path) -> None:
+    first = n4a_flows("demo", "--workspace", "ws")
+    assert (first.returncode, first.stderr) == (0, "")
+    assert "43 predicted, 1 quarantined" in first.stdout
+    assert "broken.csv" in first.stdout
+    rmsep = next(line for line in first.stdout.splitlines() if line.startswith("RMSEP for fat: "))
+    assert float(rmsep.split()[3]) <= 2.3
+    paths = [
+        line.split(maxsplit=1)[1] for line in first.stdout.splitlines() if line.startswith(("bundle", "pred", "pict"))
+    ]
+    assert [Path(path).suffix for path in paths] == [".n4a", ".parquet", ".png"]
+    assert all(Path(path).is_file() for path in paths)
+    assert len(pl.read_parquet(paths[1])) == 43
+    assert Path(paths[2]).read_bytes().startswith(b"\x89PNG")
+    assert len(list((tmp_path / "ws" / "incoming").iterdir())) == 44
+    files = sorted((tmp_path / "ws" / "artifacts").rglob("*"))
+
+    second = n4a_flows("demo", "--workspace", "ws")
+
+    assert (second.returncode, second.stderr) == (0, "")
+    assert "43 predicted, 1 quarantined (0 of them now" in second.stdout
+    assert rmsep in second.stdout
+    assert sorted((tmp_path / "ws" / "artifacts").rglob("*")) == files
+    with WorkspaceStore(tmp_path / "ws") as store:
+        assert store.list_runs()["status"].to_list() == ["completed", "completed"]
+        assert len(store.list_pipelines()) == 24
+        assert sorted(store.scored_files()["status"].to_list()) == ["quarantined"] + 43 * ["scored"]
+
+
+def test_train_predict_and_export(n4a_flows: Run, tmp_path: Path) -> None:
+    (tmp_path / "pls.yaml").write_text(PIPELINE)
+    (tmp_path / "incoming").mkdir()
+    (tmp_path / "incoming" / "broken.csv").write_text("garbage")
+
+    trained = n4a_flows("train", "tecator", "--target", "fat", "--pipeline", "pls.yaml")
+    assert trained.returncode == 0, trained.stderr
+    chain_id = trained.stdout.split("best chain for fat: ")[1].strip()
+    predicted = n4a_flows("predict", chain_id, "incoming")
+    assert predicted.stdout.startswith("0 scored, 0 skipped, 1 quarantined")
+    assert "broken.csv" in predicted.stdout
+    exported = n4a_flows("export", "best", "--dataset", "tecator", "--file-name", "fat.n4a")
+    assert exported.stdout.startswith(str(tmp_path / "workspace" / "exports" / "fat.n4a"))
+    assert (tmp_path / "workspace" / "exports" / "fat.n4a").is_file()
+
+    assert "outside" in only_line(n4a_flows("export", chain_id, "--file-name", str(tmp_path / "fat.n4a")))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere.csv", "--target", "fat", "--pipeline", "pls.yaml"], "nowhere.csv"),
+        (["tecator", "--target", "sugar", "--pipeline", "pls.yaml"], "moisture, fat, protein"),
+        (["tecator", "--target", "fat", "--pipeline", "forbidden.yaml"], "os.system"),
+        (["tecator", "--target", "fat", "--pipeline", "nowhere.yaml"], "nowhere.yaml"),
+        (["tecator", "--target", "fat", "--pipeline", "broken.yaml"], "broken.yaml"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_and_leaves_nothing_behind(
+    n4a_flows: Run, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    (tmp_path / "pls.yaml").write_text(PIPELINE)
+    (tmp_path / "broken.yaml").write_text("[: {")
+    (tmp_path / "forbidden.yaml").write_text("[os.system, sklearn.cross_decomposition.PLSRegression]")
+
+    assert said in only_line(n4a_flows("train", *arguments))
+    assert not (tmp_path / "workspace").exists()
+
+
+def test_a_workspace_that_cannot_be_written_or_is_not_there(n4a_flows: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "pls.yaml").write_text(PIPELINE)
+
+    assert "file/ws" in only_line(n4a_flows("demo", "--workspace", "file/ws"))
+    assert "file/ws" in only_line(n4a_flows("train", "tecator", "-t", "fat", "-p", "pls.yaml", "-w", "file/ws"))
+    assert "no workspace" in only_line(n4a_flows("predict", "best", "incoming", "--workspace", "nowhere"))
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_server_that_cannot_be_reached(n4a_flows: Run, tmp_path: Path) -> None:
+    (tmp_path / "pls.yaml").write_text(PIPELINE)
+
+    result = n4a_flows("train", "tecator", "-t", "fat", "-p", "pls.yaml", PREFECT_API_URL="http://127.0.0.1:9/api")
+
+    assert "http://127.0.0.1:9/api" in only_line(result)
