@@ -9,12 +9,14 @@ from n4a_flows.storage.chain_builder import ChainBuilder
 from n4a_flows.storage.chain_replay import ChainPackage, replay_chain
 from n4a_flows.storage.chains import ChainContext
 from n4a_flows.storage.codecs import SerializedArtifact, serialize
+from n4a_flows.storage.compaction import CompactReport
 from n4a_flows.storage.folds import fold_key_candidates, normalize_fold_key, parse_numeric_fold_key
 from n4a_flows.storage.predictions import REFIT_CONTEXT_STACKING, REFIT_CONTEXT_STANDALONE
 from n4a_flows.storage.predictor import Predictor
 from n4a_flows.storage.scoring import ScoredFile, ScoredSample
 from n4a_flows.storage.store_protocol import WorkspaceStoreProtocol
 from n4a_flows.storage.trace import ExecutionStep, ExecutionTrace, StepArtifacts, StepExecutionMode, TraceRecorder
+from n4a_flows.storage.upgrade import UpgradeReport
 from n4a_flows.storage.workspace_store import WorkspaceStore
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "ChainBuilder",
     "ChainContext",
     "ChainPackage",
+    "CompactReport",
     "ExecutionStep",
     "ExecutionTrace",
     "Predictor",
@@ -34,6 +37,7 @@ __all__ = [
     "StepArtifacts",
     "StepExecutionMode",
     "TraceRecorder",
+    "UpgradeReport",
     "WorkspaceStore",
     "WorkspaceStoreProtocol",
     "fold_key_candidates",

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import polars as pl
 
 from n4a_flows.storage.clock import now
-from n4a_flows.storage.database import Session
 from n4a_flows.storage.errors import InvalidInputError, ProtectedError, UnknownIdError
 from n4a_flows.storage.records import require
+from n4a_flows.storage.session import Session
 
 KEPT = 3
 """How many former chains of an alias are kept safe from deletion besides the current one."""
@@ -37,12 +37,13 @@ def set_to(session: Session, alias: str, chain: str, note: str | None) -> None:
 
 def remove(session: Session, alias: str) -> None:
     """Let an alias name nothing from now on."""
-    if not _end(session, alias, now()):
+    if get(session, alias) is None:
         raise UnknownIdError(f"No alias {alias!r} names a chain in this workspace.")
+    _end(session, alias, now())
 
 
-def _end(session: Session, alias: str, moment: object) -> int:
-    return session.changed("UPDATE aliases SET ended_at = ? WHERE alias = ? AND ended_at IS NULL", [moment, alias])
+def _end(session: Session, alias: str, moment: object) -> None:
+    session.execute("UPDATE aliases SET ended_at = ? WHERE alias = ? AND ended_at IS NULL", [moment, alias])
 
 
 def get(session: Session, alias: str) -> str | None:

@@ -16,7 +16,6 @@ import pyarrow as pa
 
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.codecs import SerializedArtifact, content_hash, extension
-from n4a_flows.storage.database import Session
 from n4a_flows.storage.errors import (
     ArtifactCorruptError,
     ArtifactMissingError,
@@ -24,6 +23,7 @@ from n4a_flows.storage.errors import (
     UnknownIdError,
     WorkspaceError,
 )
+from n4a_flows.storage.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,13 @@ class PreparedArtifact:
     """An artifact whose file is on disk already; `WorkspaceStore.save_artifact` adds its row.
 
     It keeps the bytes, so that a file which a clean-up removed in between is written again before the commit.
+
+    Attributes
+    ----------
+    serialized
+        The bytes and what they are.
+    relative_path
+        The file, relative to `artifacts/`: `<first two digits of the hash>/<hash>.<extension of the format>`.
     """
 
     serialized: SerializedArtifact
@@ -158,21 +165,22 @@ def write_durably(target: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(folder)
+    sync_folder(folder)
 
 
 def _open_new(path: Path) -> BinaryIO:
     for _ in range(5):
         if not path.parent.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
-            _sync_folder(path.parent.parent)
+            sync_folder(path.parent.parent)
         # A clean-up may remove the empty folder before the file is in it.
         with contextlib.suppress(FileNotFoundError):
             return path.open("xb")
     return path.open("xb")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder (or the bytes of a file) durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -12,7 +12,9 @@ import numpy.typing as npt
 from n4a_flows.storage.errors import AxisError
 
 Unit = Literal["nm", "cm-1", "um"]
+"""Unit of an axis: wavelength in nanometres or micrometres, or wavenumber in 1/cm."""
 Signal = Literal["absorbance", "reflectance", "percent_reflectance", "transmittance", "percent_transmittance"]
+"""What the values of spectra are. Reflectance and transmittance are shares (0 to 1), or with `percent_` of 100."""
 
 UNITS: tuple[str, ...] = get_args(Unit)
 SIGNALS: tuple[str, ...] = get_args(Signal)
@@ -40,6 +42,12 @@ class Axis:
     ------
     AxisError
         When the values or the unit are none of these.
+
+    Examples
+    --------
+    >>> axis = Axis([850, 900, 950], "nm")
+    >>> axis
+    Axis(3 points, 850 to 950 nm)
     """
 
     values: npt.NDArray[np.float64]
@@ -88,7 +96,18 @@ class Axis:
         return (Axis, (np.array(self.values), self.unit))
 
     def to(self, unit: Unit) -> Axis:
-        """The same points in another unit, in the same order (nm to cm-1: 1e7 / value)."""
+        """The same points in another unit, in the same order (nm to cm-1: 1e7 / value).
+
+        Raises
+        ------
+        AxisError
+            When there is no such unit.
+
+        Examples
+        --------
+        >>> Axis([850, 900, 950], "nm").to("cm-1").values.round(1)
+        array([11764.7, 11111.1, 10526.3])
+        """
         if unit == self.unit:
             return self
         nanometres = {"nm": self.values, "um": self.values * 1e3, "cm-1": 1e7 / self.values}[self.unit]
@@ -99,7 +118,8 @@ class Axis:
     def columns_for(self, wanted: Axis) -> npt.NDArray[np.intp] | None:
         """Which columns of spectra on this axis give spectra on `wanted`.
 
-        Units are converted, and a falling axis is turned round. Nothing is resampled.
+        Units are converted, and a falling axis is turned round. Nothing is resampled: points are the same when none differs by
+        more than a twentieth of the distance to its nearer neighbour.
 
         Returns
         -------
@@ -109,6 +129,11 @@ class Axis:
         ------
         AxisError
             When the points are not the same, naming both axes.
+
+        Examples
+        --------
+        >>> Axis([950, 900, 850]).columns_for(Axis([850, 900, 950]))
+        array([2, 1, 0])
         """
         mine = self.to(wanted.unit).values
         if mine.size == wanted.values.size:
@@ -132,7 +157,7 @@ class Axis:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Axis:
-        """The axis that `to_dict` wrote."""
+        """The axis that `to_dict` wrote; `AxisError` when it holds no axis."""
         try:
             return cls(document["values"], document["unit"])
         except KeyError as error:

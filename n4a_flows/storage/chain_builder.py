@@ -45,6 +45,15 @@ class ChainBuilder:
     artifact_registry
         Artifact id of the trace -> id in the store, for a trace that was recorded before its artifacts were saved.
         Without it the trace holds the store's ids.
+
+    Examples
+    --------
+    >>> recorder = TraceRecorder()
+    >>> step = recorder.start_step(1, "model", "sklearn.cross_decomposition.PLSRegression")
+    >>> recorder.record_artifact("id-in-the-store", fold_id="final")
+    >>> recorder.end_step(is_model=True)
+    >>> ChainBuilder(recorder.finalize()).build()["fold_artifacts"]
+    {'fold_final': 'id-in-the-store'}
     """
 
     def __init__(self, trace: ExecutionTrace, artifact_registry: Mapping[str, str] | None = None) -> None:
@@ -56,6 +65,11 @@ class ChainBuilder:
 
         A trace without any step gives an empty document.
 
+        Returns
+        -------
+        The document as keyword arguments of `WorkspaceStore.save_chain`: steps, model_step_idx, model_class, preprocessings,
+        fold_strategy, fold_artifacts, shared_artifacts, branch_path, source_index.
+
         Raises
         ------
         TraceError
@@ -63,6 +77,8 @@ class ChainBuilder:
             steps cannot say what feeds the model: several branches, other models, or a step in several parts.
         UnknownIdError
             When the registry does not hold an artifact.
+        InvalidInputError
+            When something stands where an artifact id belongs.
         """
         steps = self._steps()
         models = self._models(steps)

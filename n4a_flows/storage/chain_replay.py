@@ -18,11 +18,12 @@ from n4a_flows.storage.artifacts import StoredArtifact
 from n4a_flows.storage.axis import Axis
 from n4a_flows.storage.chain_builder import SOURCE_MAP
 from n4a_flows.storage.chains import ChainContext
-from n4a_flows.storage.codecs import DEFAULT_ALLOWED_MODULES, Trust, deserialize
+from n4a_flows.storage.codecs import DEFAULT_ALLOWED_MODULES, Trust, deserialize, refuse_untrusting
 from n4a_flows.storage.errors import ReplayError
 from n4a_flows.storage.folds import normalize_fold_key
 from n4a_flows.storage.predictor import Lane, Predictor, Transformer, takes_wavelengths
 from n4a_flows.storage.stateless import rebuild_stateless
+from n4a_flows.storage.step_types import operator_type
 
 REPLAY_VERSION = 1
 """Changes when the same chain and spectra would give other predictions; recorded with every scored file."""
@@ -36,7 +37,7 @@ Load = Callable[[str], Any]
 def replay_chain(
     store: Replays, chain_id: str, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None = None
 ) -> np.ndarray[Any, Any]:
-    """Predict with a chain of a store; the same as `store.replay_chain`."""
+    """Predict with a chain of a store; takes, returns and raises what `WorkspaceStore.replay_chain` does."""
     return store.replay_chain(chain_id=chain_id, X=X, wavelengths=wavelengths)
 
 
@@ -59,7 +60,7 @@ class ChainPackage:
     context
         Axis, signal, target and digest.
     artifacts
-        The bytes by artifact id; only those that predicting needs.
+        The bytes by artifact id; only those that predicting needs. They were compared with their SHA-256 when the package was made.
     """
 
     document: Mapping[str, Any]
@@ -78,10 +79,20 @@ class ChainPackage:
         ------
         UntrustedError
             When `trust` does not allow what the chain holds.
+        ArtifactLoadError
+            When a package that the chain was made of is not installed.
         ReplayError
-            When a step of the chain is missing.
+            When a step of the chain is missing, or the chain is no line of steps.
+
+        Examples
+        --------
+        >>> import pickle
+        >>> package = pickle.loads(pickle.dumps(store.chain_package(chain_id)))  # on its way to a worker
+        >>> package.load().target
+        'fat'
         """
         allowed = tuple(allowed_modules)
+        refuse_untrusting(trust)
         loaded: dict[str, Any] = {}
 
         def load(artifact_id: str) -> Any:
@@ -101,6 +112,7 @@ def needed_artifacts(document: Mapping[str, Any]) -> list[str]:
         needed[artifact_id] = None
 
     keys = lane_keys(document)
+    _refuse_no_line(document)
     for step in document["steps"]:
         for key in keys:
             for artifact_id in step_artifacts(document, step, key):
@@ -117,6 +129,8 @@ def lane_keys(document: Mapping[str, Any]) -> list[str]:
         if normalize_fold_key(key) == FINAL:
             return [key]
     keys = [key for key in folds if normalize_fold_key(key) not in AVERAGES]
+    if len({normalize_fold_key(key) for key in keys}) < len(keys):
+        raise ReplayError(f"The chain names a fold twice: {', '.join(map(str, keys))}.")
     if not keys:
         raise ReplayError("Chain has no fold model artifacts: its fold_artifacts name neither a fold nor a refit.")
     return keys
@@ -153,14 +167,14 @@ def _assemble(document: Mapping[str, Any], context: ChainContext, load: Load, al
     for step in steps:
         if _is_model(document, step):
             break
-        if step.get("operator_type") == "splitter":
+        if operator_type(step) == "splitter":
             continue
         fold_wise = bool(step.get("fold_artifact_ids"))
         for key in keys:
             operators = [load(artifact_id) for artifact_id in step_artifacts(document, step, key)]
             if not operators:
                 operators = [_rebuilt(step, allowed)]
-            if step.get("operator_type") == "y_processing":
+            if operator_type(step) == "y_processing":
                 scalers[key].extend(operators)
                 continue
             transformers = [_transformer(operator, step) for operator in operators]
@@ -184,26 +198,34 @@ _LINE_TYPES = frozenset({"", "transform", "preprocessing", "y_processing", "spli
 
 
 def _refuse_no_line(document: Mapping[str, Any]) -> None:
-    steps = document["steps"]
+    steps, model = document["steps"], document["model_step_idx"]
+    if not all("step_idx" in step for step in steps):
+        raise ReplayError("A step of the chain has no step_idx, so it cannot be told which artifacts are whose.")
     indices = [step["step_idx"] for step in steps]
-    if document["model_step_idx"] not in indices:
-        raise ReplayError(f"No step of the chain is its model step ({document['model_step_idx']}).")
+    if model not in indices:
+        raise ReplayError(f"No step of the chain is its model step ({model}).")
     if len(set(indices)) < len(indices):
         raise ReplayError(
             "Two steps of the chain have the same step_idx, so it cannot be told which artifacts are whose."
         )
-    sources = (document["shared_artifacts"] or {}).get(SOURCE_MAP) or {}
-    if any(len(of_step) > 1 for of_step in sources.values()):
+    shared = document["shared_artifacts"] or {}
+    if any(len(of_step) > 1 for of_step in (shared.get(SOURCE_MAP) or {}).values()):
         raise ReplayError("The chain treats several sources side by side, which replay cannot do.")
-    for step in steps[: indices.index(document["model_step_idx"])]:
-        if (step.get("operator_type") or "") not in _LINE_TYPES:
+    lost = {key for key in shared if not str(key).startswith("_")} - set(map(str, indices))
+    if lost:
+        raise ReplayError(f"The chain has artifacts of steps that it does not have: {', '.join(sorted(lost))}.")
+    for step in steps[: indices.index(model)]:
+        if operator_type(step) not in _LINE_TYPES:
             raise ReplayError(
-                f"{_label(step)} is a {step['operator_type']} step before the model, which replay cannot do."
+                f"{_label(step)} is a {operator_type(step)} step before the model, which replay cannot do."
             )
+    for step in steps[indices.index(model) + 1 :]:
+        if operator_type(step) != "splitter":
+            raise ReplayError(f"{_label(step)} comes after the model, and replay would leave it out.")
 
 
 def _rebuilt(step: Mapping[str, Any], allowed: Sequence[str]) -> Any:
-    if not step.get("stateless"):
+    if not step.get("stateless") or operator_type(step) == "y_processing":
         raise ReplayError(f"{_label(step)} was fitted, but no artifact of it is stored: the chain cannot be replayed.")
     return rebuild_stateless(str(step.get("operator_class") or ""), step.get("params") or {}, allowed)
 
@@ -229,7 +251,10 @@ def _weights(steps: Sequence[Mapping[str, Any]], document: Mapping[str, Any], ke
     missing = [key for key in keys if normalize_fold_key(key) not in by_key]
     if missing:
         raise ReplayError(f"The chain has fold weights, but none for {', '.join(missing)}.")
-    return [by_key[normalize_fold_key(key)] for key in keys]
+    weights = [by_key[normalize_fold_key(key)] for key in keys]
+    if not all(np.isfinite(weights)) or min(weights) < 0 or sum(weights) == 0:
+        raise ReplayError(f"The fold weights of the chain cannot be used: {weights}.")
+    return weights
 
 
 def _is_model(document: Mapping[str, Any], step: Mapping[str, Any]) -> bool:

@@ -14,10 +14,11 @@ from n4a_flows.storage import artifacts
 from n4a_flows.storage.axis import SIGNALS, Axis
 from n4a_flows.storage.chain_builder import referenced_artifacts, replace_artifacts
 from n4a_flows.storage.clock import now
-from n4a_flows.storage.database import Session
 from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
+from n4a_flows.storage.folds import normalize_fold_key
 from n4a_flows.storage.json_values import canonical_json, from_json, to_json
 from n4a_flows.storage.records import note_new, require
+from n4a_flows.storage.session import Session
 
 DOCUMENT_KEYS = ("steps", "model_step_idx", "fold_artifacts", "shared_artifacts", "branch_path", "source_index")
 
@@ -31,8 +32,8 @@ class ChainContext:
     chain_id
         The chain.
     digest
-        SHA-256 over the chain's steps, the content hashes of its artifacts and its axis: the same training on the same data gives
-        another chain id and the same digest.
+        SHA-256 over the chain's steps, the content hashes of its artifacts, its axis, signal and task type: the same training
+        on the same data gives another chain id and the same digest.
     axis
         Where the points of its spectra lie, or None when it was recorded without.
     signal
@@ -104,7 +105,7 @@ def save(
         "chain_context",
         {
             "chain_id": chain_id,
-            "digest": digest(document, hashes, axis),
+            "digest": digest(document, hashes, axis, signal, task_type),
             "target": target,
             "task_type": task_type,
             "signal": signal,
@@ -118,11 +119,21 @@ def save(
     return chain_id
 
 
-def digest(document: Mapping[str, Any], content_hashes: Mapping[str, str], axis: Axis | None) -> str:
-    """SHA-256 of a chain document with content hashes for artifact ids, and the axis; 64 hexadecimal digits."""
+def digest(
+    document: Mapping[str, Any],
+    content_hashes: Mapping[str, str],
+    axis: Axis | None,
+    signal: str | None,
+    task_type: str | None,
+) -> str:
+    """SHA-256 over all that decides what a chain predicts, with content hashes for artifact ids; 64 hexadecimal digits."""
+    chain = replace_artifacts({key: document[key] for key in DOCUMENT_KEYS}, content_hashes)
+    folds = {normalize_fold_key(key): value for key, value in (chain["fold_artifacts"] or {}).items()}
     content = {
-        "chain": replace_artifacts(dict(document), content_hashes),
+        "chain": {**chain, "fold_artifacts": folds, "shared_artifacts": chain["shared_artifacts"] or {}},
         "axis": None if axis is None else axis.to_dict(),
+        "signal": signal,
+        "task_type": task_type,
     }
     return hashlib.sha256(canonical_json(content, "chain").encode()).hexdigest()
 

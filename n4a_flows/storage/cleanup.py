@@ -9,10 +9,10 @@ from typing import Any
 from n4a_flows.storage import aliases, records
 from n4a_flows.storage.artifacts import ArtifactFiles
 from n4a_flows.storage.chain_builder import referenced_artifacts
-from n4a_flows.storage.database import Session
 from n4a_flows.storage.errors import ArtifactMissingError
 from n4a_flows.storage.folds import normalize_fold_key
 from n4a_flows.storage.json_values import from_json
+from n4a_flows.storage.session import Session
 
 _OF_PREDICTION = ("prediction_arrays", "prediction_labels")
 
@@ -116,8 +116,14 @@ def collect(session: Session, files: ArtifactFiles, saved_before: datetime | Non
     for table in ("artifacts", "artifact_saves"):
         _delete(session, table, "list_contains(?, artifact_id)", [ids])
     session.memo.clear()
-    session.after_commit.append(lambda: files.remove(going))
+    session.after_commit.append(lambda: files.remove(_unused(session, going)))
     return sum(files.path(path).exists() for path in going)
+
+
+def _unused(session: Session, paths: Sequence[str]) -> list[str]:
+    """Those of the paths that no row names: the same bytes may have been saved again in this transaction."""
+    rows = session.written("SELECT artifact_path FROM artifacts WHERE list_contains(?, artifact_path)", [list(paths)])
+    return sorted(set(paths) - {path for (path,) in rows})
 
 
 def _refuse_missing(files: ArtifactFiles, paths: Iterable[str]) -> None:

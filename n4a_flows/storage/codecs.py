@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import joblib
+import numpy as np
 from joblib.numpy_pickle import NumpyUnpickler
 
-from n4a_flows.storage.errors import InvalidInputError, UntrustedError
+from n4a_flows.storage.errors import ArtifactLoadError, InvalidInputError, UntrustedError
 
 Trust = Literal["all", "modules", "none"]
 
@@ -98,8 +99,19 @@ def serialize(obj: Any, operator_class: str, artifact_type: str, format: str = "
     Raises
     ------
     InvalidInputError
-        When the object cannot be serialised.
+        When the object cannot be serialised, or `skops` is asked for and not installed.
+
+    Examples
+    --------
+    >>> artifact = serialize(np.arange(3), "numpy.ndarray", "limits")
+    >>> store.load_artifact(store.save_artifact(store.prepare_artifact(artifact)))
+    array([0, 1, 2])
     """
+    if type(obj).__module__ == "__main__" and format != "cloudpickle":
+        raise InvalidInputError(
+            f"{type(obj).__name__} was defined in a script or notebook, and no other process could load it from format "
+            f"{format!r}: use format 'cloudpickle'."
+        )
     try:
         data = _dumps(obj, format)
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
@@ -133,14 +145,21 @@ def deserialize(
     ------
     UntrustedError
         When `trust` does not allow what the bytes hold; nothing of it has run then.
+    ArtifactLoadError
+        When a package that it was made of is not installed.
     """
-    check_trust(trust)
+    refuse_untrusting(trust)
     allowed = tuple(allowed_modules)
-    if trust == "none":
-        raise UntrustedError(
-            "Loading this artifact would unpickle it, and this store was opened with trust 'none'. "
-            "Open it with trust 'modules' or 'all' if you trust where the artifact comes from."
-        )
+    try:
+        return _loads(data, format, trust, allowed)
+    except (ImportError, AttributeError) as error:
+        raise ArtifactLoadError(
+            f"The artifact cannot be loaded here, for what it was made of is not installed: {error}. Install the package versions "
+            "it was recorded with; classes of a script or notebook need format 'cloudpickle'."
+        ) from error
+
+
+def _loads(data: bytes, format: str, trust: Trust, allowed: tuple[str, ...]) -> Any:
     if format == "skops":
         return _skops_loads(data, trust, allowed)
     if trust == "all":
@@ -148,6 +167,16 @@ def deserialize(
     if format == "joblib":
         return _AllowedNumpyUnpickler(_decompressed(data), allowed).load()
     return _AllowedUnpickler(io.BytesIO(data), allowed).load()
+
+
+def refuse_untrusting(trust: Trust) -> None:
+    """Raise `UntrustedError` when nothing may be loaded at all."""
+    check_trust(trust)
+    if trust == "none":
+        raise UntrustedError(
+            "Loading artifacts would unpickle them, and this store was opened with trust 'none'. "
+            "Open it with trust 'modules' or 'all' if you trust where they come from."
+        )
 
 
 def check_trust(trust: str) -> None:
@@ -168,7 +197,7 @@ def _found_if_allowed(unpickler: Any, find: Any, module: str, name: str, allowed
         found = find(unpickler, module, name)
         # A dotted name or a re-export may lead out of the module, so what was found is judged by where it was defined.
         home = getattr(found, "__module__", None) or ""
-        if isinstance(found, type) and class_allowed(home, allowed):
+        if isinstance(found, type) and loadable_class(found, allowed):
             return found
         if name.startswith("__pyx_unpickle_") and class_allowed(home, allowed):
             return found
@@ -176,6 +205,28 @@ def _found_if_allowed(unpickler: Any, find: Any, module: str, name: str, allowed
         f"The artifact wants to load {module}.{name}, which is not a class of an allowed module "
         f"({', '.join(allowed)}). Add its module to allowed_modules if you trust it."
     )
+
+
+# Of these packages only what operators are made of: others of their classes run text as code or write files when they are built.
+_NARROW = {
+    "numpy": ("numpy", "numpy.dtypes", "numpy.random"),
+    "scipy": ("scipy.sparse", "scipy.interpolate", "scipy.spatial"),
+    "n4a_flows": (),
+}
+
+
+def loadable_class(kind: type, allowed_modules: Iterable[str]) -> bool:
+    """Whether a class may be built from stored bytes or a stored class path, with trust `"modules"`."""
+    home = kind.__module__
+    if not class_allowed(home, allowed_modules):
+        return False
+    package = home.partition(".")[0]
+    if package == "numpy" and (not issubclass(kind, _NUMPY_DATA) or issubclass(kind, np.memmap)):
+        return False
+    return package not in _NARROW or class_allowed(home, _NARROW[package])
+
+
+_NUMPY_DATA = (np.ndarray, np.generic, np.dtype, np.random.RandomState, np.random.Generator, np.random.BitGenerator)
 
 
 class _AllowedUnpickler(pickle.Unpickler):

@@ -12,13 +12,10 @@ Array = npt.NDArray[Any]
 
 
 def is_classifier(model: Any) -> bool:
-    """Whether a fitted model gives class labels."""
+    """Whether a fitted model gives class labels; models that are not scikit-learn's need not say."""
     if hasattr(model, "classes_"):
         return True
-    # Imported here: scikit-learn takes a second, and a store that only records does not need it.
-    from sklearn.base import is_classifier as says_so
-
-    return bool(says_so(model))
+    return hasattr(model, "__sklearn_tags__") and model.__sklearn_tags__().estimator_type == "classifier"
 
 
 def shared_classes(models: Sequence[Any]) -> Array | None:

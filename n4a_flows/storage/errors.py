@@ -23,7 +23,7 @@ class StoreBusyError(N4AError, TimeoutError):
 
 
 class TransactionError(N4AError, RuntimeError):
-    """A unit of work cannot go on: it was doomed by an earlier error, or used from another thread."""
+    """A unit of work cannot go on: an earlier error doomed it, it is over or another thread's, or a verb cannot be part of one."""
 
 
 class SchemaError(N4AError, RuntimeError):
@@ -60,6 +60,10 @@ class ArtifactMissingError(N4AError, FileNotFoundError):
 
 class ArtifactCorruptError(N4AError, ValueError):
     """The bytes of an artifact are not those that were recorded."""
+
+
+class ArtifactLoadError(N4AError, RuntimeError):
+    """The bytes of an artifact are as recorded, but the packages to load them are not here."""
 
 
 class UntrustedError(N4AError, ValueError):

@@ -14,9 +14,9 @@ import yaml
 
 from n4a_flows.storage import queries
 from n4a_flows.storage.artifacts import write_durably
-from n4a_flows.storage.database import Session
 from n4a_flows.storage.errors import UnknownIdError, WorkspaceError
 from n4a_flows.storage.json_values import from_json
+from n4a_flows.storage.session import Session
 
 
 def output_file(output_path: str | os.PathLike[str], suffix: str) -> Path:

@@ -26,6 +26,11 @@ def normalize_fold_key(fold_id: int | str) -> str:
     ------
     InvalidInputError
         When the fold is neither a whole number nor text.
+
+    Examples
+    --------
+    >>> normalize_fold_key(0), normalize_fold_key("final")
+    ('fold_0', 'fold_final')
     """
     if isinstance(fold_id, bool) or not isinstance(fold_id, (str, Integral)):
         raise InvalidInputError(f"A fold is named by a whole number or a text, not by {fold_id!r}.")
@@ -34,12 +39,15 @@ def normalize_fold_key(fold_id: int | str) -> str:
 
 
 def fold_key_candidates(fold_id: int | str) -> list[str]:
-    """The two ways a fold may be written, the canonical one first: `["fold_0", "0"]`."""
+    """The two ways a fold may be written, the canonical one first: `["fold_0", "0"]`. Raises as `normalize_fold_key` does."""
     key = normalize_fold_key(fold_id)
     return [key, key.removeprefix(PREFIX)]
 
 
 def parse_numeric_fold_key(fold_id: int | str) -> int | None:
-    """The number of a fold (`"fold_3"`, `"3"` and `3` give 3), or None for `final`, `avg` and other names."""
+    """The number of a fold (`"fold_3"`, `"3"` and `3` give 3), or None for `final`, `avg` and other names.
+
+    Raises as `normalize_fold_key` does.
+    """
     name = normalize_fold_key(fold_id).removeprefix(PREFIX)
     return int(name) if _NUMBER.fullmatch(name) else None

@@ -54,10 +54,17 @@ def _plain(value: Any, what: str) -> Any:
     if isinstance(value, float | np.floating):
         number = float(value)
         return number if math.isfinite(number) else {_FLOAT_KEY: str(number)}
+    if isinstance(value, np.datetime64):
+        return str(value)
     if isinstance(value, np.generic | np.ndarray):
         return _plain(value.tolist(), what)
     if isinstance(value, Mapping):
-        return {_key(key, what): _plain(item, what) for key, item in value.items()}
+        plain = {_key(key, what): _plain(item, what) for key, item in value.items()}
+        if len(plain) < len(value) or _FLOAT_KEY in plain:
+            raise InvalidInputError(
+                f"The {what} has keys that are the same as text, or the reserved key {_FLOAT_KEY!r}."
+            )
+        return plain
     if isinstance(value, Set):
         return sorted((_plain(item, what) for item in value), key=str)
     if isinstance(value, list | tuple):
@@ -88,6 +95,6 @@ def _key(key: Any, what: str) -> str:
 
 
 def _restore_float(document: dict[str, Any]) -> Any:
-    if len(document) == 1 and isinstance(document.get(_FLOAT_KEY), str):
+    if len(document) == 1 and document.get(_FLOAT_KEY) in ("nan", "inf", "-inf"):
         return float(document[_FLOAT_KEY])
     return document

@@ -11,8 +11,10 @@ that thread or the deadline. A helper that was given up lets the gate go as soon
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import re
 import socket
 import sys
 import threading
@@ -23,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from n4a_flows.storage.errors import StoreBusyError, UnsupportedPlatformError, WorkspaceError
+from n4a_flows.storage.errors import StoreBusyError, TransactionError, UnsupportedPlatformError, WorkspaceError
 
 try:
     import fcntl
@@ -47,46 +49,50 @@ class _GateWaiter(threading.Thread):
         super().__init__(name="n4a-store-gate", daemon=True)
         self._lock = lock
         self._changed = threading.Condition()
-        self._wanted = True
+        self._wanted = False
         self._over = False
         self._descriptor: int | None = None
-        self._error: WorkspaceError | None = None
+        self._error: OSError | None = None
 
     def run(self) -> None:
         descriptor = None
         try:
             descriptor = self._lock._open(self._lock.gate_path)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except WorkspaceError as error:
+        except OSError as error:
             self._error = error
         with self._changed:
             self._over = True
-            if self._wanted:
+            if self._wanted and self._error is None:
                 self._descriptor = descriptor
-                self._changed.notify_all()
             elif descriptor is not None:
                 self._lock._free(descriptor)
+            self._changed.notify_all()
+
+    def claim(self) -> bool:
+        """Ask for the gate; False when the waiter has ended for somebody who gave it up."""
+        with self._changed:
+            self._wanted = not self._over
+            return self._wanted
 
     def wait_until(self, deadline: float) -> int | None:
         """The descriptor that holds the gate, or None at the deadline; the waiter is given up then."""
         with self._changed:
-            try:
-                self._changed.wait_for(lambda: self._over, max(0.0, deadline - time.monotonic()))
-            except BaseException:
+            self._changed.wait_for(lambda: self._over, max(0.0, deadline - time.monotonic()))
+            if not self._over:
                 self._wanted = False
-                if self._descriptor is not None:
-                    self._lock._free(self._descriptor)
-                raise
-            self._wanted = self._over
             if self._error is not None:
                 raise self._error
-            return self._descriptor
+            taken, self._descriptor = self._descriptor, None
+            return taken
 
-    def adopt(self) -> bool:
-        """Take over a waiter that an earlier caller gave up; False when it has finished meanwhile."""
+    def give_up(self) -> None:
+        """Want the gate no longer, and free it if it is held already."""
         with self._changed:
-            self._wanted = not self._over
-            return self._wanted
+            self._wanted = False
+            if self._descriptor is not None:
+                self._lock._free(self._descriptor)
+                self._descriptor = None
 
 
 class StoreLock:
@@ -100,6 +106,7 @@ class StoreLock:
 
     def _start_afresh(self) -> None:
         self._thread_lock = threading.Lock()
+        self._owner: int | None = None
         self._descriptors: set[int] = set()
         self._held: int | None = None
         self._waiter: _GateWaiter | None = None
@@ -113,10 +120,17 @@ class StoreLock:
         StoreBusyError
             At the deadline, `timeout` seconds from now, saying who holds the store.
         """
+        timeout = min(timeout, threading.TIMEOUT_MAX)
         deadline = time.monotonic() + timeout
-        if not self._thread_lock.acquire(timeout=max(0.0, timeout)):
+        if self.owned_here():
+            raise TransactionError(
+                f"{operation!r} was called while this thread is in the middle of another operation of the same store, for example "
+                "from a signal handler."
+            )
+        if not self._thread_lock.acquire(timeout=timeout):
             raise self._busy(timeout, operation, self._holder_here)
         try:
+            self._owner = threading.get_ident()
             gate = self._take_gate(deadline)
             if gate is None:
                 raise self._busy(timeout, operation)
@@ -127,15 +141,21 @@ class StoreLock:
             finally:
                 self._free(gate)
         except BaseException:
-            self._drop_main()
-            self._thread_lock.release()
+            self.release()
             raise
+
+    def owned_here(self) -> bool:
+        """Whether this thread has the store, or is on its way to it."""
+        return self._owner == threading.get_ident()
 
     def release(self) -> None:
         """Give the store back."""
         self._holder_here = None
-        self._drop_main()
-        self._thread_lock.release()
+        try:
+            self._drop_main()
+        finally:
+            self._owner = None
+            self._thread_lock.release()
 
     def _take_gate(self, deadline: float) -> int | None:
         descriptor = self._open(self.gate_path)
@@ -146,10 +166,16 @@ class StoreLock:
             self._free(descriptor)
             raise
         self._free(descriptor)
-        if self._waiter is None or not self._waiter.adopt():
-            self._waiter = _GateWaiter(self)
-            self._waiter.start()
-        taken = self._waiter.wait_until(deadline)
+        if self._waiter is None or not self._waiter.claim():
+            waiter = _GateWaiter(self)
+            waiter.claim()
+            waiter.start()
+            self._waiter = waiter
+        try:
+            taken = self._waiter.wait_until(deadline)
+        except BaseException:
+            self._waiter.give_up()
+            raise
         if taken is not None:
             self._waiter = None
         return taken
@@ -171,7 +197,7 @@ class StoreLock:
     def _open(self, path: Path) -> int:
         with _fork_guard:
             try:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                descriptor = _open_writable_or_not(path)
             except OSError as error:
                 raise WorkspaceError(
                     f"The workspace {path.parent} cannot be used: {error.strerror} ({path.name})."
@@ -183,8 +209,10 @@ class StoreLock:
         # Unlocked explicitly: a child of this process between fork and exec may still have a copy of the descriptor.
         with _fork_guard:
             self._descriptors.discard(descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            finally:
+                os.close(descriptor)
 
     def _note_holder(self, operation: str) -> None:
         self._holder_here = {
@@ -195,8 +223,10 @@ class StoreLock:
         }
         if self._held is not None:
             text = json.dumps(self._holder_here).encode()
-            os.pwrite(self._held, text, 0)
-            os.ftruncate(self._held, len(text))
+            # A note cannot be left by whoever may only read the folder, nor on a full disk; the lock itself holds all the same.
+            with contextlib.suppress(OSError):
+                os.pwrite(self._held, text, 0)
+                os.ftruncate(self._held, len(text))
 
     def _busy(self, timeout: float, operation: str, holder: dict[str, Any] | None = None) -> StoreBusyError:
         return StoreBusyError(
@@ -211,6 +241,16 @@ class StoreLock:
         except (OSError, ValueError):
             return None
         return noted if isinstance(noted, dict) else None
+
+
+def _open_writable_or_not(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        # A lock needs no more than reading; a reader may have no right to write.
+        if error.errno not in (errno.EACCES, errno.EROFS):
+            raise
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _try_lock(descriptor: int, kind: int) -> bool:
@@ -257,7 +297,13 @@ os.register_at_fork(
 )
 
 
-_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "ncpfs"}
+_FUSE = ("sshfs", "glusterfs", "ceph", "rclone", "s3fs", "davfs2")
+_NETWORK = frozenset(
+    (
+        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ncpfs", "ceph", "lustre", "gpfs", "davfs", "vboxsf"),
+        *(f"fuse.{kind}" for kind in _FUSE),
+    )
+)
 
 
 def refuse_network_file_system(folder: Path) -> None:
@@ -280,7 +326,7 @@ def _file_system(folder: Path) -> str | None:
     target = str(folder)
     for line in mounts:
         left, _, right = line.partition(" - ")
-        point = left.split()[4].encode().decode("unicode_escape")
+        point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), left.split()[4])
         if (target == point or target.startswith(point.rstrip("/") + "/")) and len(point) >= len(best):
             best, kind = point, right.split()[0]
     return kind

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from n4a_flows.storage.clock import now
-from n4a_flows.storage.database import Session
 from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
 from n4a_flows.storage.json_values import from_json, to_json
 from n4a_flows.storage.records import require
+from n4a_flows.storage.session import Session
 
 REFIT_CONTEXT_STANDALONE = "standalone"
 """`refit_context` of a prediction by a model that was fitted again on all training rows."""
@@ -134,12 +134,18 @@ def _column(values: npt.ArrayLike | None, name: str) -> npt.NDArray[Any] | None:
             f"{name} must have one value a sample, not shape {array.shape}: save one target at a time."
         )
     array = array.ravel()
-    if array.dtype.kind in "biuf":
-        return array.astype(np.float64)
-    try:
-        return array.astype(np.float64) if array.dtype.kind == "O" else array.astype(str)
-    except (TypeError, ValueError):
+    if array.dtype.kind in "US" or (array.dtype.kind == "O" and any(isinstance(item, str) for item in array)):
+        if not all(isinstance(item, str) for item in array):
+            raise InvalidInputError(
+                f"{name} mixes class labels and other values: give every sample a label that is text."
+            )
         return array.astype(str)
+    try:
+        if array.dtype.kind in "biufO":
+            return array.astype(np.float64)
+    except (TypeError, ValueError):
+        pass
+    raise InvalidInputError(f"{name} must be real numbers or class labels, not {array.dtype}.")
 
 
 def _indices(values: npt.ArrayLike | None) -> npt.NDArray[np.int32] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,14 +27,14 @@ class Transformer:
     label: str
 
     def apply(self, X: FloatArray, wavelengths: FloatArray | None) -> FloatArray:
-        if not self.takes_wavelengths or wavelengths is None:
-            if getattr(self.operator, "_requires_wavelengths", False) and wavelengths is None:
-                raise ReplayError(
-                    f"{self.label} needs the wavelengths of the spectra, and the chain was stored without an axis: "
-                    "pass wavelengths."
-                )
-            return np.asarray(self.operator.transform(X))
-        return np.asarray(self.operator.transform(X, wavelengths=wavelengths))
+        if self.takes_wavelengths and wavelengths is not None:
+            return np.asarray(_unspoiled(lambda spectra: self.operator.transform(spectra, wavelengths=wavelengths), X))
+        if getattr(self.operator, "_requires_wavelengths", False):
+            raise ReplayError(
+                f"{self.label} needs the wavelengths of the spectra, and the chain was stored without an axis: "
+                "pass wavelengths."
+            )
+        return np.asarray(_unspoiled(self.operator.transform, X))
 
 
 @dataclass(frozen=True)
@@ -106,16 +106,27 @@ class Predictor:
         Raises
         ------
         InvalidInputError
-            When X is not as said above.
+            When X is not as said above; the message names what was expected.
         AxisError
             When the number or the positions of the points differ from the chain's axis.
         ReplayError
-            When a step needs wavelengths and there are none.
+            When a step needs wavelengths and there are none, or the outputs of the folds cannot be combined.
+
+        Examples
+        --------
+        >>> predictor = store.load_predictor(chain_id)
+        >>> turned = Axis(spectra.axis.values[::-1], "nm")
+        >>> predictor.predict(spectra.X[:3, ::-1], turned).round(1)
+        array([21.3, 42.6,  9.4])
         """
         spectra = _checked(X)
         spectra, positions = self._on_the_chains_axis(spectra, wavelengths)
         for transformer in self._shared:
             spectra = transformer.apply(spectra, positions)
+        if len(self._lanes) > 1:
+            # Each fold starts from these: none may change them under the others.
+            spectra = spectra.view()
+            spectra.flags.writeable = False
         treated = []
         for lane in self._lanes:
             lane_spectra = spectra
@@ -132,10 +143,15 @@ class Predictor:
         weights = [lane.weight for lane in self._lanes]
         classes = None if self._lanes[0].target_scalers else combining.shared_classes(models)
         if classes is not None:
-            return combining.most_probable([lane.model.predict_proba(X) for lane, X in lanes], weights, classes)
+            return combining.most_probable(
+                [_unspoiled(lane.model.predict_proba, X) for lane, X in lanes], weights, classes
+            )
         outputs = [_predict(lane, X) for lane, X in lanes]
         declared = (self.context.task_type or "").endswith("classification")
-        if declared or outputs[0].dtype.kind in "OUSb" or any(map(combining.is_classifier, models)):
+        labels = declared or outputs[0].dtype.kind in "OUSb" or any(map(combining.is_classifier, models))
+        if labels and outputs[0].ndim > 1:
+            raise ReplayError("The chain predicts several class targets at once, whose folds cannot be combined.")
+        if labels:
             return combining.vote(outputs, weights)
         return combining.mean(outputs, weights)
 
@@ -163,6 +179,10 @@ class Predictor:
 
 
 def _checked(X: npt.ArrayLike) -> FloatArray:
+    if np.ma.isMaskedArray(X) or np.iscomplexobj(X):
+        raise InvalidInputError(
+            "X must be plain real numbers: fill or leave out what is masked, and pass no complex numbers."
+        )
     try:
         spectra = np.array(X, dtype=np.float64, order="C")
     except (TypeError, ValueError) as error:
@@ -179,8 +199,18 @@ def _checked(X: npt.ArrayLike) -> FloatArray:
     return spectra
 
 
+def _unspoiled(use: Callable[[FloatArray], Any], X: FloatArray) -> Any:
+    """Use an operator on spectra that may be read-only; one that works in place (`copy=False`) gets a copy of its own."""
+    try:
+        return use(X)
+    except ValueError as error:
+        if X.flags.writeable or "read-only" not in str(error):
+            raise
+        return use(X.copy())
+
+
 def _predict(lane: Lane, X: FloatArray) -> npt.NDArray[Any]:
-    y = _flat(np.asarray(lane.model.predict(X)))
+    y = _flat(np.asarray(_unspoiled(lane.model.predict, X)))
     for scaler in reversed(lane.target_scalers):
         y = _inverted(scaler, y)
     return y
@@ -205,6 +235,8 @@ def takes_wavelengths(operator: Any) -> bool:
         parameters = inspect.signature(operator.transform).parameters.values()
     except (TypeError, ValueError):
         return False
-    return any(
-        parameter.name == "wavelengths" or parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters
-    )
+    if any(parameter.name == "wavelengths" for parameter in parameters):
+        return True
+    # scikit-learn's own **params are for metadata routing, which refuses what was not asked for.
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
+    return takes_any and not type(operator).__module__.startswith("sklearn.")

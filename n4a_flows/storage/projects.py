@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 
 from n4a_flows.storage.clock import now
-from n4a_flows.storage.database import Session
 from n4a_flows.storage.records import require
+from n4a_flows.storage.session import Session
 
 
 def create(session: Session, name: str, description: str, color: str) -> str:

@@ -7,15 +7,21 @@ from typing import Any
 import polars as pl
 
 from n4a_flows.storage import chains
-from n4a_flows.storage.database import Session
 from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
 from n4a_flows.storage.json_values import from_json
 from n4a_flows.storage.schema import ARROW_SCHEMAS, COLUMNS
+from n4a_flows.storage.session import Session
 
 HIGHER_IS_BETTER = frozenset(
     ("r2", "accuracy", "f1", "precision", "recall", "auc", "roc_auc", "balanced_accuracy", "kappa", "rpd", "rpiq")
 )
 """Metrics of which more is better; of every other one less is."""
+
+
+LOWER_IS_BETTER = frozenset(
+    ("rmse", "mse", "mae", "sep", "rmsecv", "rmsep", "nrmse", "medae", "mape", "log_loss", "error_rate")
+)
+"""Metrics of which less is better; `best_chain` takes no others but these two kinds."""
 
 
 def ascending_for(metric: str | None) -> bool:
@@ -107,7 +113,7 @@ def query_predictions(
 
 def prediction_filters(filters: dict[str, Any], run_id: str | None) -> tuple[list[str], list[Any]]:
     """The conditions and parameters that a set of filters of `query_predictions` stands for."""
-    conditions, parameters = _equal(filters)
+    conditions, parameters = _equal(filters, like=True)
     if run_id is not None:
         conditions.append("pipeline_id IN (SELECT pipeline_id FROM pipelines WHERE run_id = ?)")
         parameters.append(run_id)
@@ -226,18 +232,21 @@ def best_chain(session: Session, dataset_name: str, target: str | None, metric: 
                 f"The best chain of {dataset_name!r} cannot be named, for its chains differ in {name} "
                 f"({', '.join(sorted(map(str, values)))}): say which {name}."
             )
-    better = min if ascending_for(found[0][1]) else max
+    name = str(found[0][1]).lower()
+    if name not in HIGHER_IS_BETTER | LOWER_IS_BETTER:
+        raise InvalidInputError(f"Whether more or less {found[0][1]!r} is better is not known: name the chain instead.")
+    better = max if name in HIGHER_IS_BETTER else min
     return str(better(found, key=lambda row: row[2])[0])
 
 
-def _equal(filters: dict[str, Any]) -> tuple[list[str], list[Any]]:
+def _equal(filters: dict[str, Any], *, like: bool = False) -> tuple[list[str], list[Any]]:
     conditions: list[str] = []
     parameters: list[Any] = []
     for column, value in filters.items():
         if value is None:
             continue
-        like = isinstance(value, str) and "%" in value
-        conditions.append(f"{column} {'LIKE' if like else '='} ?")
+        pattern = like and isinstance(value, str) and "%" in value
+        conditions.append(f"{column} {'LIKE' if pattern else '='} ?")
         parameters.append(value)
     return conditions, parameters
 

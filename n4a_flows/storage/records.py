@@ -11,9 +11,9 @@ from typing import Any
 import psutil
 
 from n4a_flows.storage.clock import now
-from n4a_flows.storage.database import Session
 from n4a_flows.storage.errors import UnknownIdError
 from n4a_flows.storage.json_values import to_json
+from n4a_flows.storage.session import Session
 
 _KEYS = {"runs": "run_id", "pipelines": "pipeline_id", "chains": "chain_id", "projects": "project_id"}
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from n4a_flows.storage.errors import SchemaError
 
 if TYPE_CHECKING:
-    from n4a_flows.storage.database import Session
+    from n4a_flows.storage.session import Session
 
 SCHEMA_VERSION = 1
 

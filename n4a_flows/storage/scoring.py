@@ -13,8 +13,8 @@ import polars as pl
 from n4a_flows.storage.chain_replay import REPLAY_VERSION
 from n4a_flows.storage.chains import ChainContext
 from n4a_flows.storage.clock import now
-from n4a_flows.storage.database import Session
 from n4a_flows.storage.json_values import to_json
+from n4a_flows.storage.session import Session
 
 Status = Literal["scored", "quarantined"]
 
@@ -56,6 +56,8 @@ class ScoredFile:
         `"scored"`, or `"quarantined"` with a `reason`.
     samples
         Its spectra, in the order of the file.
+    detail
+        Anything more that JSON can hold.
     """
 
     path: str

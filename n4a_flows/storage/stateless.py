@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from n4a_flows.storage.codecs import class_allowed
+from n4a_flows.storage.codecs import class_allowed, loadable_class
 from n4a_flows.storage.errors import ReplayError, UntrustedError
 
 
@@ -33,10 +34,16 @@ def rebuild_stateless(class_path: str, params: Mapping[str, Any], allowed_module
             "Add its module to allowed_modules if you trust it."
         )
     try:
-        operator = getattr(importlib.import_module(module), name)(**params)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ReplayError(f"The stateless step {class_path} cannot be rebuilt: {error}.") from error
+    # Only a class that treats spectra: anything else that can be called with parameters might do anything.
+    if not (isinstance(kind, type) and hasattr(kind, "transform") and loadable_class(kind, allowed)):
+        raise UntrustedError(f"The stateless step {class_path} is no operator of an allowed module: it is not rebuilt.")
+    try:
+        return _StatelessOperator(kind(**params), class_path)
+    except (TypeError, ValueError) as error:
         raise ReplayError(f"The stateless step {class_path} cannot be rebuilt from its parameters: {error}.") from error
-    return _StatelessOperator(operator, class_path)
 
 
 class _StatelessOperator:
@@ -48,29 +55,22 @@ class _StatelessOperator:
         self._ready: Any = None
 
     def transform(self, X: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
-        if self._ready is None:
-            self._ready = self._fitted(X)
-        return np.asarray(self._ready.transform(X))
+        try:
+            if self._ready is None:
+                self._ready = self._fitted(X)
+            return np.asarray(self._ready.transform(X))
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ReplayError(f"The rebuilt stateless step {self._class_path} does not work: {error}") from error
 
     def _fitted(self, X: npt.NDArray[np.float64]) -> Any:
-        from sklearn.base import clone
-        from sklearn.exceptions import NotFittedError
-        from sklearn.utils import get_tags
-
-        if not hasattr(self._operator, "fit") or not get_tags(self._operator).requires_fit:
-            return self._operator
-        try:
-            self._operator.transform(X)
-        except NotFittedError:
-            pass
-        else:
+        if not hasattr(self._operator, "fit"):
             return self._operator
         # Fitted on two unlike sets, an operator that learns nothing treats the spectra alike.
-        one = clone(self._operator).fit(X)
-        other = clone(self._operator).fit(2.0 * X[::-1] + np.linspace(1.0, 2.0, X.shape[1]))
+        one = deepcopy(self._operator).fit(X)
+        other = deepcopy(self._operator).fit(2.0 * X[::-1] + np.linspace(1.0, 2.0, X.shape[1]))
         if not np.array_equal(one.transform(X), other.transform(X), equal_nan=True):
             raise ReplayError(
-                f"The step {self._class_path} was declared stateless, but what it gives depends on the spectra it was fitted "
-                "on. Store it as an artifact."
+                f"The step {self._class_path} was declared stateless, but what it gives depends on the spectra it was "
+                "fitted on. Store it as an artifact."
             )
         return one

@@ -15,7 +15,7 @@ from n4a_flows.storage.axis import Axis
 
 @runtime_checkable
 class WorkspaceStoreProtocol(Protocol):
-    """The verbs of the reference system's store, as `WorkspaceStore` has them and documents them.
+    """The verbs of nirs4all's store, as `WorkspaceStore` has them and documents them.
 
     It has methods only, so `issubclass` works with it too.
     """
@@ -203,6 +203,8 @@ class WorkspaceStoreProtocol(Protocol):
     def list_pipelines(self, run_id: str | None = None, dataset_name: str | None = None) -> pl.DataFrame: ...
 
     def delete_run(self, run_id: str, delete_artifacts: bool = True) -> int: ...
+
+    def vacuum(self) -> None: ...
 
     def export_chain(self, chain_id: str, output_path: str | os.PathLike[str], format: str = "n4a") -> Path: ...
 

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from n4a_flows.storage.database import Session
 from n4a_flows.storage.json_values import from_json, to_json
 from n4a_flows.storage.records import require
 from n4a_flows.storage.schema import ARROW_SCHEMAS
+from n4a_flows.storage.session import Session
 
 _PARTITIONS = ("val", "test")
 _NAMED = ("model_name", "metric", "task_type", "best_params")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
+import threading
 from collections.abc import Iterator
+from typing import Any
 
-from n4a_flows.storage.database import Database, Session
+from n4a_flows.storage.database import Database
 from n4a_flows.storage.errors import TransactionError
+from n4a_flows.storage.session import Session
 
 
 class UnitOfWork:
@@ -17,9 +22,12 @@ class UnitOfWork:
         self._timeout = timeout
         self._session: Session | None = None
         self._doomed_by: BaseException | None = None
+        self._owner = _here()
+        self.over = False
 
     def session(self, operation: str) -> Session:
         """The session of this unit, opened now if this is its first verb."""
+        self.refuse_elsewhere()
         self.refuse_if_doomed()
         if self._session is None:
             self._session = self._database.open_session(
@@ -39,11 +47,28 @@ class UnitOfWork:
                 f"{type(self._doomed_by).__name__}: {self._doomed_by}"
             ) from self._doomed_by
 
+    def refuse_elsewhere(self) -> None:
+        """Raise `TransactionError` unless called by the thread and the asyncio task that began this unit."""
+        if self._owner != _here():
+            raise TransactionError(
+                "A transaction belongs to the thread and the asyncio task that began it, and this is another one. Do not wait for "
+                "anything inside a transaction."
+            )
+
     def end(self, *, commit: bool) -> None:
         """Commit or roll back, and give the store back."""
+        self.over = True
         session, self._session = self._session, None
         if session is not None:
             self._database.close_session(session, commit=commit and self._doomed_by is None)
+
+
+def _here() -> tuple[int, int, asyncio.Task[Any] | None]:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    return os.getpid(), threading.get_ident(), task
 
 
 @contextlib.contextmanager
@@ -54,6 +79,7 @@ def transaction(database: Database, timeout: float) -> Iterator[UnitOfWork]:
     """
     outer = database.unit
     if outer is not None:
+        outer.refuse_elsewhere()
         try:
             yield outer
         except BaseException as error:
@@ -75,11 +101,11 @@ def transaction(database: Database, timeout: float) -> Iterator[UnitOfWork]:
 
 
 @contextlib.contextmanager
-def verb(database: Database, *, write: bool, operation: str, timeout: float) -> Iterator[Session]:
+def verb(database: Database, *, write: bool, operation: str, timeout: float, create: bool = False) -> Iterator[Session]:
     """The session for one verb: that of the unit of work at hand, else one of its own that commits on leaving."""
     unit = database.unit
     if unit is None:
-        with database.session(write=write, operation=operation, timeout=timeout) as session:
+        with database.session(write=write, operation=operation, timeout=timeout, create=create) as session:
             yield session
         return
     session = unit.session(operation)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from n4a_flows.storage.facade.artifacts import ArtifactVerbs
 from n4a_flows.storage.facade.files import FileVerbs
 from n4a_flows.storage.facade.naming import NamingVerbs
 from n4a_flows.storage.facade.runs import RunVerbs
 from n4a_flows.storage.facade.scoring import ScoringVerbs
 from n4a_flows.storage.facade.upkeep import UpkeepVerbs
+from n4a_flows.storage.upgrade import UpgradeReport, upgrade
 
 
 class WorkspaceStore(RunVerbs, ArtifactVerbs, FileVerbs, ScoringVerbs, NamingVerbs, UpkeepVerbs):
@@ -16,6 +19,11 @@ class WorkspaceStore(RunVerbs, ArtifactVerbs, FileVerbs, ScoringVerbs, NamingVer
     The folder, the database and `artifacts/` are made when they are not there. Any number of processes and threads may use the
     same workspace; each verb is one transaction of its own, and `transaction()` makes many verbs one. A store can be pickled (path
     and settings travel) and used as a context manager.
+
+    What any verb may raise is not repeated below: `StoreClosedError` after `close`, `StoreBusyError` when others hold the store for
+    `lock_timeout` seconds, `WorkspaceError` when the disk or the database refuses, `TransactionError` inside a transaction that an
+    earlier error doomed, `InvalidInputError` for a value that the database cannot take, and of verbs that write also on a store
+    opened `read_only`.
 
     Parameters
     ----------
@@ -35,11 +43,14 @@ class WorkspaceStore(RunVerbs, ArtifactVerbs, FileVerbs, ScoringVerbs, NamingVer
     Raises
     ------
     WorkspaceError
-        When the folder cannot be made or the database not be opened.
+        When the folder cannot be made, the database cannot be opened, is gone from a workspace with artifacts, or there is none to
+        open `read_only`.
     SchemaError
         When the database was written by nirs4all or by a newer n4a_flows.
     UnsupportedPlatformError
         On Windows, and on network file systems.
+    InvalidInputError
+        When `lock_timeout` or `trust` has a value that cannot be taken.
 
     Examples
     --------
@@ -49,3 +60,13 @@ class WorkspaceStore(RunVerbs, ArtifactVerbs, FileVerbs, ScoringVerbs, NamingVer
     ...     store.get_run(run_id)["status"]
     'completed'
     """
+
+    @staticmethod
+    def upgrade(
+        workspace_path: str | os.PathLike[str], *, lock_timeout: float = 60.0, allow_network: bool = False
+    ) -> UpgradeReport:
+        """Bring a workspace that nirs4all wrote to the schema of this package, and keep the original database beside it.
+
+        Takes, returns and raises what `n4a_flows.storage.upgrade.upgrade` does; a workspace that is up to date is left as it is.
+        """
+        return upgrade(workspace_path, lock_timeout=lock_timeout, allow_network=allow_network)

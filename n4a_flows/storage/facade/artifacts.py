@@ -30,13 +30,21 @@ class ArtifactVerbs(StoreBase):
         ----------
         obj
             Any object, or a `SerializedArtifact` that was made elsewhere.
+        operator_class, artifact_type, format
+            As in `save_artifact`; not needed for a `SerializedArtifact`.
 
         Raises
         ------
         InvalidInputError
-            When the object cannot be serialised.
+            When the object cannot be serialised, or nothing says what it is.
         WorkspaceError
             When the disk refuses.
+
+        Examples
+        --------
+        >>> prepared = store.prepare_artifact({"upper": 61.2}, "dict", "limits")
+        >>> with store.transaction():
+        ...     artifact_id = store.save_artifact(prepared)
         """
         self._refuse_closed()
         self._refuse_read_only("prepare_artifact")
@@ -64,11 +72,23 @@ class ArtifactVerbs(StoreBase):
         artifact_type
             model, transformer, scaler ...
         format
-            joblib, pickle, cloudpickle or skops.
+            joblib, pickle, cloudpickle or skops; see `serialize`.
 
         Returns
         -------
         The id of the artifact.
+
+        Raises
+        ------
+        InvalidInputError
+            When the object cannot be serialised, or nothing says what it is.
+
+        Examples
+        --------
+        >>> from sklearn.preprocessing import StandardScaler
+        >>> artifact_id = store.save_artifact(StandardScaler().fit(spectra.X), "sklearn.preprocessing.StandardScaler", "scaler")
+        >>> store.load_artifact(artifact_id).mean_.shape
+        (100,)
         """
         prepared = (
             obj
@@ -96,10 +116,17 @@ class ArtifactVerbs(StoreBase):
             Relative to `artifacts/`; several artifacts may share one file. It is not looked at.
         content_hash
             SHA-256 of its bytes, 64 hexadecimal digits.
+        size_bytes
+            Length of the file.
 
         Returns
         -------
         The id.
+
+        Raises
+        ------
+        InvalidInputError
+            When the path leads out of `artifacts/`.
         """
         relative = self._files.relative(path)
         with self._writing("register_existing_artifact") as session:
@@ -119,7 +146,14 @@ class ArtifactVerbs(StoreBase):
         """The verified bytes of an artifact, without loading them.
 
         Give them to `prepare_artifact` and `save_artifact` to use the artifact again: should a clean-up have taken it meanwhile, it
-        is kept anew. Raises what `load_artifact` does, except `UntrustedError`.
+        is kept anew.
+
+        Raises
+        ------
+        UnknownIdError
+            When there is no such artifact.
+        ArtifactMissingError, ArtifactCorruptError
+            When its file is not there, or not what was recorded.
         """
         stored = self._stored_artifacts([artifact_id])[artifact_id]
         return SerializedArtifact(
@@ -136,7 +170,26 @@ class ArtifactVerbs(StoreBase):
         input_data_hash: str,
         dataset_hash: str,
     ) -> str:
-        """`save_artifact` that also notes what the object was fitted by and on, for `find_cached_artifact`."""
+        """`save_artifact` that also notes what the object was fitted by and on, for `find_cached_artifact`.
+
+        Parameters
+        ----------
+        chain_path_hash, input_data_hash, dataset_hash
+            Any texts that name the steps, the data that went in, and the dataset that it came from.
+
+        Raises
+        ------
+        InvalidInputError
+            When the object cannot be serialised.
+
+        Examples
+        --------
+        >>> artifact_id = store.save_artifact_with_cache_key(
+        ...     {"upper": 61.2}, "dict", "limits", "joblib", "snv>pls", "rows 0-171", spectra.digest
+        ... )
+        >>> store.find_cached_artifact("snv>pls", "rows 0-171") == artifact_id
+        True
+        """
         prepared = self.prepare_artifact(obj, operator_class, artifact_type, format)
         with self._writing("save_artifact_with_cache_key") as session:
             artifact_id = artifacts.save(session, self._files, prepared)
@@ -164,7 +217,7 @@ class ArtifactVerbs(StoreBase):
             return artifacts.forget_dataset(session, dataset_hash)
 
     def load_artifact(self, artifact_id: str) -> Any:
-        """The object, after its bytes were compared with their recorded hash.
+        """The object, after its bytes were compared with their recorded hash. Loading runs code: see `trust` of `WorkspaceStore`.
 
         Raises
         ------
@@ -174,6 +227,8 @@ class ArtifactVerbs(StoreBase):
             When its file is not there, or not what was recorded.
         UntrustedError
             When the store's trust does not allow loading it.
+        ArtifactLoadError
+            When a package that it was made of is not installed.
         """
         stored = self._stored_artifacts([artifact_id])[artifact_id]
         return deserialize(stored.data, stored.format, self.trust, self.allowed_modules)

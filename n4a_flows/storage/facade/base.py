@@ -12,14 +12,15 @@ from typing import Any, Self
 from n4a_flows.storage import schema
 from n4a_flows.storage.artifacts import ArtifactFiles
 from n4a_flows.storage.codecs import DEFAULT_ALLOWED_MODULES, Trust, check_trust
-from n4a_flows.storage.database import Database, Session
-from n4a_flows.storage.errors import InvalidInputError, StoreClosedError, WorkspaceError
+from n4a_flows.storage.database import Database
+from n4a_flows.storage.errors import InvalidInputError, StoreClosedError, TransactionError, WorkspaceError
 from n4a_flows.storage.locks import refuse_network_file_system
+from n4a_flows.storage.session import Session
 from n4a_flows.storage.unit_of_work import UnitOfWork, transaction, verb
 
 
 class StoreBase:
-    """Opening and closing a workspace, and the two ways to its database: one verb, or many as one."""
+    """Closing and transactions. A verb is one commit by itself, or one of many inside a transaction."""
 
     def __init__(
         self,
@@ -47,8 +48,9 @@ class StoreBase:
         self._make_folder()
         if not allow_network:
             refuse_network_file_system(Path(os.path.realpath(self._workspace_path)))
-        self._files = ArtifactFiles(self._workspace_path / "artifacts")
         self._database = Database.at(self._workspace_path)
+        # By the real path, as the database is: should a link in between be moved, rows and files stay together.
+        self._files = ArtifactFiles(self._database.path.parent / "artifacts")
         self._make_or_check_database()
 
     @property
@@ -83,13 +85,17 @@ class StoreBase:
         """Make any number of verbs one atomic commit.
 
         It takes the store at its first verb and gives it back at its end, so do slow work (fitting, `prepare_artifact`) before.
-        It nests; an exception that leaves an inner block dooms the outer one, even if it is caught in between. It belongs to the
-        thread that began it.
+        It nests; an exception that leaves an inner block dooms the outer one, even if it is caught in between. A verb that was
+        refused before it changed anything leaves it whole. It belongs to the thread and the asyncio task that began it; other
+        threads and processes wait until it ends.
 
         Raises
         ------
         TransactionError
-            At the end, when something in it failed and the error was caught inside: nothing is stored then.
+            At the end, when something in it failed and the error was caught inside: nothing is stored then. Also when another task
+            of the same thread uses the store meanwhile.
+        InvalidInputError
+            When the store is read-only.
 
         Examples
         --------
@@ -102,7 +108,15 @@ class StoreBase:
         return transaction(self._database, self.lock_timeout)
 
     def close(self) -> None:
-        """Close the store; every verb raises `StoreClosedError` from now on. Closing twice is harmless."""
+        """Close the store; every verb raises `StoreClosedError` from now on. Closing twice is harmless.
+
+        Examples
+        --------
+        >>> store.close()
+        >>> store.list_runs()
+        Traceback (most recent call last):
+        n4a_flows.storage.errors.StoreClosedError: WorkspaceStore is closed; open it again with WorkspaceStore(path).
+        """
         self._closed = True
 
     def __enter__(self) -> Self:
@@ -148,6 +162,10 @@ class StoreBase:
                 f"This store was opened read-only, so {operation!r} is refused. Open it with read_only=False."
             )
 
+    def _refuse_transaction(self, operation: str) -> None:
+        if self._database.unit is not None:
+            raise TransactionError(f"{operation!r} replaces the database file, so it cannot be part of a transaction.")
+
     def _make_folder(self) -> None:
         if self.read_only:
             if not (self._workspace_path / "store.duckdb").is_file():
@@ -164,9 +182,21 @@ class StoreBase:
             with self._reading("open") as session:
                 version = schema.version_of(session)
         if version is None:
-            with self._writing("create workspace") as session:
+            self._refuse_lost_database()
+            create = verb(
+                self._database, write=True, create=True, operation="create workspace", timeout=self.lock_timeout
+            )
+            with create as session:
                 version = schema.version_of(session)
                 if version is None:
                     schema.create(session)
                     return
         schema.refuse_other_version(version)
+
+    def _refuse_lost_database(self) -> None:
+        # An empty database beside full folders would make every artifact look like garbage.
+        if not self._database.path.exists() and any(self._files.folder.glob("??/*")):
+            raise WorkspaceError(
+                f"{self._workspace_path} holds artifacts, but {self._database.path.name} is gone. Restore it from a backup, or "
+                "move the folder 'artifacts' away to begin anew."
+            )

@@ -68,7 +68,19 @@ class ChainVerbs(StoreBase):
         UnknownIdError
             When there is no such pipeline or artifact.
         InvalidInputError
-            When the document is no chain.
+            When the document is no chain, holds what JSON cannot, or the signal is unknown.
+
+        Examples
+        --------
+        >>> from sklearn.cross_decomposition import PLSRegression
+        >>> path = "sklearn.cross_decomposition.PLSRegression"
+        >>> with store.transaction():
+        ...     model_id = store.save_artifact(PLSRegression(8).fit(spectra.X, spectra.targets["fat"]), path, "model")
+        ...     step = {"step_idx": 1, "operator_class": path, "operator_type": "model", "params": {"n_components": 8}}
+        ...     models = {"fold_final": model_id}
+        ...     chain_id = store.save_chain(pipeline_id, [step], 1, path, "", "per_fold", models, {}, axis=spectra.axis)
+        >>> store.replay_chain(chain_id, spectra.X[:3], spectra.axis).shape
+        (3,)
         """
         row = {
             "pipeline_id": pipeline_id,
@@ -89,12 +101,28 @@ class ChainVerbs(StoreBase):
             )
 
     def get_chain(self, chain_id: str) -> dict[str, Any] | None:
-        """The row of a chain with steps, fold_artifacts, shared_artifacts and branch_path as saved; None for an unknown one."""
+        """The row of a chain with steps, fold_artifacts, shared_artifacts and branch_path as saved; None for an unknown one.
+
+        Examples
+        --------
+        >>> chain = store.get_chain(chain_id)
+        >>> [step["operator_class"].rpartition(".")[2] for step in chain["steps"]]
+        ['StandardNormalVariate', 'PLSRegression']
+        >>> sorted(chain["fold_artifacts"])
+        ['fold_0', 'fold_1', 'fold_2', 'fold_3', 'fold_4', 'fold_final']
+        """
         with self._reading("get_chain") as session:
             return queries.chain(session, aliases.resolve(session, chain_id))
 
     def get_chain_context(self, chain_id: str) -> ChainContext:
-        """What a chain was trained on; `UnknownIdError` for an unknown chain."""
+        """What a chain was trained on; `UnknownIdError` for an unknown chain.
+
+        Examples
+        --------
+        >>> context = store.get_chain_context(chain_id)
+        >>> context.target, context.signal, str(context.axis)
+        ('fat', 'absorbance', '100 points, 850 to 1050 nm')
+        """
         with self._reading("get_chain_context") as session:
             return chains.context_of(session, aliases.resolve(session, chain_id))
 
@@ -112,6 +140,13 @@ class ChainVerbs(StoreBase):
     ) -> str:
         """The chain with the best pooled out-of-fold score (all validation predictions together), never judged by the test set.
 
+        Parameters
+        ----------
+        dataset_name
+            Only chains that were trained on this dataset.
+        target, metric, run_id
+            Only chains that predict this property, were judged by this metric, or belong to this run.
+
         Returns
         -------
         The id of the chain; of equally good ones the earliest.
@@ -121,7 +156,13 @@ class ChainVerbs(StoreBase):
         UnknownIdError
             When no chain fits.
         InvalidInputError
-            When chains of several targets or metrics fit and it was not said which.
+            When chains of several targets or metrics fit and it was not said which, or when it is not known whether more or less of
+            the metric is better.
+
+        Examples
+        --------
+        >>> store.best_chain("tecator", target="fat") == chain_id
+        True
         """
         with self._reading("best_chain") as session:
             return queries.best_chain(session, dataset_name, target, metric, run_id)
@@ -136,7 +177,13 @@ class ChainVerbs(StoreBase):
         ArtifactMissingError, ArtifactCorruptError
             When a file is not there, or not what was recorded.
         ReplayError
-            When the chain names no model.
+            When the chain names no model, or a fold of it lacks a step.
+
+        Examples
+        --------
+        >>> package = store.chain_package(chain_id)
+        >>> package.load(trust="modules").predict(spectra.X[:3]).shape
+        (3,)
         """
         with self._reading("chain_package") as session:
             chain_id = aliases.resolve(session, chain_id)
@@ -146,7 +193,27 @@ class ChainVerbs(StoreBase):
             return ChainPackage(document, context, artifacts.stored(session, self._files, needed))
 
     def load_predictor(self, chain_id: str) -> Predictor:
-        """A chain ready to predict; keep it and use it again. Raises what `chain_package` does, and `UntrustedError`."""
+        """A chain ready to predict; keep it and use it again.
+
+        Raises
+        ------
+        UnknownIdError
+            When there is no such chain.
+        ArtifactMissingError, ArtifactCorruptError
+            When a file is not there, or not what was recorded.
+        UntrustedError
+            When the store's trust does not allow what the chain holds.
+        ArtifactLoadError
+            When a package that the chain was made of is not installed.
+        ReplayError
+            When the chain cannot be replayed as it was recorded.
+
+        Examples
+        --------
+        >>> predictor = store.load_predictor(chain_id)
+        >>> predictor.predict(spectra.X[:3], spectra.axis).round(1)
+        array([21.3, 42.6,  9.4])
+        """
         return self.chain_package(chain_id).load(self.trust, self.allowed_modules)
 
     def replay_chain(
@@ -163,16 +230,33 @@ class ChainVerbs(StoreBase):
 
         Returns
         -------
-        (n_samples,) predictions.
+        (n_samples,) predictions in units of the target, or class labels; (n_samples, n_targets) for a model of several targets.
 
         Raises
         ------
-        UnknownIdError, ArtifactMissingError, ArtifactCorruptError, UntrustedError, ReplayError, AxisError, InvalidInputError
+        UnknownIdError, ArtifactMissingError, ArtifactCorruptError, UntrustedError, ArtifactLoadError, ReplayError
+            As in `load_predictor`.
+        AxisError, InvalidInputError
+            When the spectra do not fit, as in `Predictor.predict`.
+
+        Examples
+        --------
+        >>> store.replay_chain(chain_id, spectra.X[:3], wavelengths=spectra.axis.to("cm-1")).round(1)
+        array([21.3, 42.6,  9.4])
+        >>> store.replay_chain(chain_id, spectra.X[:, :50])
+        Traceback (most recent call last):
+        n4a_flows.storage.errors.AxisError: The spectra have 50 points, but their axis has 100 points, 850 to 1050 nm.
         """
         return self.load_predictor(chain_id).predict(X, wavelengths)
 
     def update_chain_summary(self, chain_id: str) -> None:
-        """Write the averages over a chain's predictions into its row; `UnknownIdError` for an unknown chain."""
+        """Write the averages over a chain's predictions into its row, as `bulk_update_chain_summaries` does.
+
+        Raises
+        ------
+        UnknownIdError
+            When there is no such chain.
+        """
         self.bulk_update_chain_summaries([chain_id])
 
     def bulk_update_chain_summaries(self, chain_ids: Sequence[str]) -> None:
@@ -227,7 +311,7 @@ class ChainVerbs(StoreBase):
         metric: str | None = None,
         score_scope: str = "cv",
     ) -> pl.DataFrame:
-        """The reference system's older name for `query_chain_summaries`; `score_scope` changes nothing."""
+        """nirs4all's older name for `query_chain_summaries`; `score_scope` changes nothing."""
         return self.query_chain_summaries(run_id, pipeline_id, chain_id, dataset_name, model_class, metric)
 
     def query_top_chains(
@@ -252,6 +336,8 @@ class ChainVerbs(StoreBase):
             the like mean the cv column.
         ascending
             Whether the smallest value is the best one; known from the metric when left out.
+        run_id, pipeline_id, dataset_name, model_class
+            Only chains that match.
 
         Returns
         -------
@@ -260,7 +346,13 @@ class ChainVerbs(StoreBase):
         Raises
         ------
         InvalidInputError
-            When there is no such score column.
+            When there is no such score column, or `ascending` is left out and the chains differ in metric.
+
+        Examples
+        --------
+        >>> best = store.query_top_chains(n=1, dataset_name="tecator")
+        >>> best["chain_id"].item() == chain_id, best["cv_fold_count"].item()
+        (True, 5)
         """
         filters = {
             "metric": metric,
@@ -284,5 +376,11 @@ class ChainVerbs(StoreBase):
         dataset_name: str | None = None,
         model_class: str | None = None,
     ) -> pl.DataFrame:
-        """The reference system's older name for `query_top_chains`; `score_scope` changes nothing."""
+        """nirs4all's older name for `query_top_chains`; `score_scope` changes nothing.
+
+        Raises
+        ------
+        InvalidInputError
+            As in `query_top_chains`.
+        """
         return self.query_top_chains(metric, n, score_column, ascending, run_id, pipeline_id, dataset_name, model_class)

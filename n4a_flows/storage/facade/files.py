@@ -35,8 +35,15 @@ class FileVerbs(ChainVerbs, PredictionVerbs):
             When the chain or an artifact of it is not there, or not what was recorded.
         BundleError
             When the format cannot hold the chain.
+        ReplayError
+            When the chain names no model, or a fold of it lacks a step.
         InvalidInputError
             When the format is unknown.
+
+        Examples
+        --------
+        >>> store.export_chain(chain_id, folder / "fat").name
+        'fat.n4a'
         """
         if format != "n4a":
             raise InvalidInputError(f"Unknown bundle format {format!r}: use 'n4a'.")
@@ -74,6 +81,13 @@ class FileVerbs(ChainVerbs, PredictionVerbs):
         ------
         UnknownIdError
             When there is no such run.
+
+        Examples
+        --------
+        >>> import yaml
+        >>> document = yaml.safe_load(store.export_run(run_id, folder / "run").read_text())
+        >>> document["status"], len(document["pipelines"])
+        ('completed', 1)
         """
         with self._reading("export_run") as session:
             document = exports.run_document(session, run_id)
@@ -92,6 +106,12 @@ class FileVerbs(ChainVerbs, PredictionVerbs):
         Returns
         -------
         Absolute path of the file, with all columns of `predictions`; it may have no rows.
+
+        Examples
+        --------
+        >>> path = store.export_predictions_parquet(folder / "validation", partition="val")
+        >>> pl.read_parquet(path).height
+        5
         """
         frame = self.query_predictions(**filters)
         return exports.write_file(exports.output_file(output_path, ".parquet"), exports.parquet_bytes(frame))

@@ -34,6 +34,12 @@ class NamingVerbs(StoreBase):
             When there is no such chain.
         InvalidInputError
             When the name cannot be an alias.
+
+        Examples
+        --------
+        >>> store.set_alias("tecator/fat/champion", chain_id, note="best of July")
+        >>> store.load_predictor("tecator/fat/champion").chain_id == chain_id
+        True
         """
         with self._writing("set_alias") as session:
             aliases.set_to(session, name, chain_id, note)
@@ -49,7 +55,10 @@ class NamingVerbs(StoreBase):
             return aliases.current(session)
 
     def alias_history(self, name: str) -> pl.DataFrame:
-        """Every chain that an alias has named, the latest first: alias, chain_id, set_at, ended_at (null: now), note."""
+        """Every chain that an alias has named, the latest first: alias, chain_id, set_at, ended_at, note.
+
+        Times are naive UTC; `ended_at` is null where the alias names the chain still.
+        """
         with self._reading("alias_history") as session:
             return aliases.history(session, name)
 
@@ -94,7 +103,14 @@ class NamingVerbs(StoreBase):
             projects.assign(session, run_id, project_id)
 
     def get_or_create_project(self, name: str) -> str:
-        """The id of the project with this name, which is added when there is none."""
+        """The id of the project with this name, which is added when there is none.
+
+        Examples
+        --------
+        >>> store.set_run_project(run_id, store.get_or_create_project("meat"))
+        >>> store.list_runs(project_id=store.get_or_create_project("meat")).height
+        1
+        """
         with self._writing("get_or_create_project") as session:
             found = projects.by(session, "name", name)
             return str(found["project_id"]) if found else projects.create(session, name, "", "#14b8a6")

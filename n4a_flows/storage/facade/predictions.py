@@ -53,8 +53,14 @@ class PredictionVerbs(StoreBase):
             train, val or test.
         val_score, test_score, train_score
             In units of the metric; None where there is none.
+        metric, task_type
+            What the scores are, for example `"rmse"`, and `"regression"` or `"classification"` ...
+        n_samples, n_features
+            Shape of the spectra that were predicted.
         scores
             All scores by partition and name: `{"val": {"rmse": 0.3}, "test": {...}}`.
+        best_params
+            Parameters of the model: anything that JSON can hold.
         exclusion_count, exclusion_rate
             Samples that were left out, and their share (0 to 1).
         prediction_id
@@ -71,7 +77,14 @@ class PredictionVerbs(StoreBase):
         UnknownIdError
             When there is no such pipeline or chain.
         InvalidInputError
-            When the partition is unknown, or the id belongs to another prediction.
+            When the partition is unknown, the id belongs to another prediction, or scores or best_params hold what JSON cannot.
+
+        Examples
+        --------
+        >>> row = store.get_prediction(prediction_id)
+        >>> row.update(prediction_id=None, fold_id="avg", val_score=0.9, scores={"val": {"rmse": 0.9}}, n_samples=3)
+        >>> average = store.save_prediction(**{name: value for name, value in row.items() if name != "created_at"})
+        >>> store.save_prediction_arrays(average, y_true=[22.5, 40.1, 8.4], y_pred=[21.3, 42.6, 9.4])
         """
         row = {key: value for key, value in locals().items() if key not in ("self", "prediction_id")}
         with self._writing("save_prediction") as session:
@@ -105,7 +118,8 @@ class PredictionVerbs(StoreBase):
         UnknownIdError
             When there is no such prediction.
         InvalidInputError
-            When their lengths differ, or the prediction has arrays already (save the prediction again to replace both).
+            When their shapes, lengths or kinds of values do not fit, or the prediction has arrays already (save it again to replace
+            both).
         """
         with self._writing("save_prediction_arrays") as session:
             predictions.save_arrays(session, prediction_id, y_true, y_pred, y_proba, sample_indices, weights)
@@ -120,7 +134,16 @@ class PredictionVerbs(StoreBase):
             return predictions.get(session, prediction_id, load_arrays)
 
     def get_prediction_arrays(self, prediction_id: str) -> dict[str, npt.NDArray[Any] | None] | None:
-        """The arrays of a prediction (see `get_prediction`), or None when none were stored."""
+        """The arrays of a prediction (see `get_prediction`), or None when none were stored.
+
+        Examples
+        --------
+        >>> arrays = store.get_prediction_arrays(prediction_id)
+        >>> arrays["y_pred"].shape, arrays["sample_indices"].dtype
+        ((35,), dtype('int64'))
+        >>> rmse(arrays["y_true"], arrays["y_pred"]) == store.get_prediction(prediction_id)["val_score"]
+        True
+        """
         with self._reading("get_prediction_arrays") as session:
             return predictions.get_arrays(session, prediction_id)
 
@@ -138,7 +161,12 @@ class PredictionVerbs(StoreBase):
     ) -> pl.DataFrame:
         """Predictions that match every filter given, the newest first; all columns of `predictions`.
 
-        A text with `%` in it is a LIKE pattern, for example `model_class="sklearn.PLS%"`.
+        A text with `%` in it is a LIKE pattern.
+
+        Examples
+        --------
+        >>> store.query_predictions(model_class="%PLSRegression", partition="val")["fold_id"].sort().to_list()
+        ['fold_0', 'fold_1', 'fold_2', 'fold_3', 'fold_4']
         """
         filters = {
             "dataset_name": dataset_name,
@@ -181,6 +209,12 @@ class PredictionVerbs(StoreBase):
         ------
         InvalidInputError
             When a column does not exist.
+
+        Examples
+        --------
+        >>> best = store.top_predictions(2)
+        >>> best["val_score"].is_sorted(), best["partition"].unique().to_list()
+        (True, ['val'])
         """
         filters = {"partition": partition, "dataset_name": dataset_name}
         with self._reading("top_predictions") as session:

@@ -28,12 +28,36 @@ class RunVerbs(StoreBase):
         Returns
         -------
         The id of the run, whose status is `"running"` now.
+
+        Raises
+        ------
+        InvalidInputError
+            When config or datasets hold what JSON cannot.
+
+        Examples
+        --------
+        >>> run_id = store.begin_run("nightly", config={"metric": "rmse"}, datasets=["tecator"])
+        >>> store.get_run(run_id)["status"]
+        'running'
         """
         with self._writing("begin_run") as session:
             return records.begin_run(session, name, config, datasets, flow_run_id)
 
     def complete_run(self, run_id: str, summary: Any) -> None:
-        """Mark a run `"completed"` and keep its summary; `UnknownIdError` for an unknown run."""
+        """Mark a run `"completed"` and keep its summary.
+
+        Parameters
+        ----------
+        summary
+            Anything that JSON can hold.
+
+        Raises
+        ------
+        UnknownIdError
+            When there is no such run.
+        InvalidInputError
+            When the summary holds what JSON cannot.
+        """
         with self._writing("complete_run") as session:
             records.end(session, "runs", run_id, "completed", summary=summary)
 
@@ -71,6 +95,11 @@ class RunVerbs(StoreBase):
         Returns
         -------
         All columns of `runs`; config, datasets and summary are JSON text.
+
+        Examples
+        --------
+        >>> store.list_runs(status="completed", dataset="tecator").select("name", "status").rows()
+        [('tecator: fat', 'completed')]
         """
         with self._reading("list_runs") as session:
             return queries.list_runs(session, status, dataset, project_id, limit, offset)
@@ -103,6 +132,14 @@ class RunVerbs(StoreBase):
         ------
         UnknownIdError
             When there is no such run.
+        InvalidInputError
+            When the definition or the choices hold what JSON cannot.
+
+        Examples
+        --------
+        >>> steps = ["chemotools.scatter.StandardNormalVariate", {"model": "sklearn.cross_decomposition.PLSRegression"}]
+        >>> pipeline_id = store.begin_pipeline(run_id, "SNV > PLS", steps, [], "tecator", spectra.digest)
+        >>> store.complete_pipeline(pipeline_id, best_val=2.9, best_test=None, metric="rmse", duration_ms=740)
         """
         with self._writing("begin_pipeline") as session:
             return records.begin_pipeline(
@@ -149,6 +186,8 @@ class RunVerbs(StoreBase):
         ------
         UnknownIdError
             When there is no such pipeline.
+        ProtectedError
+            When an alias needs one of its chains; nothing is changed then.
         """
         with self._writing("fail_pipeline") as session:
             cleanup.fail_pipeline(session, pipeline_id, str(error))
@@ -159,7 +198,13 @@ class RunVerbs(StoreBase):
             return queries.pipeline(session, pipeline_id)
 
     def list_pipelines(self, run_id: str | None = None, dataset_name: str | None = None) -> pl.DataFrame:
-        """Pipelines, the newest first; all columns of `pipelines`, JSON columns as text."""
+        """Pipelines, the newest first; all columns of `pipelines`, JSON columns as text.
+
+        Examples
+        --------
+        >>> store.list_pipelines(run_id).select("name", "metric", "status").rows()
+        [('StandardNormalVariate > PLSRegression(n_components=8)', 'rmse', 'completed')]
+        """
         with self._reading("list_pipelines") as session:
             return queries.list_pipelines(session, run_id, dataset_name)
 
@@ -191,6 +236,14 @@ class RunVerbs(StoreBase):
         ------
         UnknownIdError
             When there is no such pipeline.
+        InvalidInputError
+            When the details hold what JSON cannot.
+
+        Examples
+        --------
+        >>> store.log_step(pipeline_id, 2, "sklearn.cross_decomposition.PLSRegression", "warning", level="warning")
+        >>> store.get_run_log_summary(run_id)["warning_count"].item()
+        1
         """
         with self._writing("log_step") as session:
             records.log_step(

@@ -22,13 +22,32 @@ class ScoringVerbs(StoreBase):
         ------
         UnknownIdError
             When there is no such chain.
+        InvalidInputError
+            When a detail holds what JSON cannot.
+
+        Examples
+        --------
+        >>> file = ScoredFile("incoming/a.csv", "0" * 64, "scored", samples=[ScoredSample("a1", y=12.3)])
+        >>> store.record_scoring(chain_id, [file])
+        >>> store.scored_samples(chain_id).select("sample_id", "target", "y").rows()
+        [('a1', 'fat', 12.3)]
         """
         with self._writing("record_scoring") as session:
             context = chains.context_of(session, aliases.resolve(session, chain_id))
             scoring.record(session, context, files, flow_run_id)
 
     def scored_digests(self, chain_digest: str) -> dict[str, str]:
-        """Status (`"scored"` or `"quarantined"`) of every file that a chain digest has seen, by the file's digest."""
+        """Status (`"scored"` or `"quarantined"`) of every file that a chain digest has seen, by the file's digest.
+
+        Of a file that was seen more than once, the latest status.
+
+        Examples
+        --------
+        >>> digest = store.get_chain_context(chain_id).digest
+        >>> store.record_scoring(chain_id, [ScoredFile("incoming/b.csv", "1" * 64, "quarantined", "it has no header")])
+        >>> list(store.scored_digests(digest).values())
+        ['quarantined']
+        """
         with self._reading("scored_digests") as session:
             return scoring.digests(session, chain_digest)
 

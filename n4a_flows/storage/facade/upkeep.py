@@ -1,12 +1,13 @@
-"""Verbs that remove: deletion and garbage collection."""
+"""Verbs that remove: deletion, garbage collection, compaction."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
 
-from n4a_flows.storage import cleanup
+from n4a_flows.storage import cleanup, compaction
 from n4a_flows.storage.clock import now
+from n4a_flows.storage.compaction import CompactReport
 from n4a_flows.storage.facade.base import StoreBase
 
 GRACE = timedelta(hours=1)
@@ -14,7 +15,7 @@ GRACE = timedelta(hours=1)
 
 
 class UpkeepVerbs(StoreBase):
-    """Deletion and garbage collection."""
+    """Deletion, garbage collection and compaction."""
 
     def delete_run(self, run_id: str, delete_artifacts: bool = True, *, force: bool = False) -> int:
         """Delete a run with its pipelines, chains, predictions, arrays and logs, in one transaction.
@@ -36,6 +37,13 @@ class UpkeepVerbs(StoreBase):
         ------
         ProtectedError
             When an alias needs one of its chains; nothing is deleted then.
+        ArtifactMissingError
+            When artifacts would go, but the file of one that another chain needs is missing; nothing is deleted then.
+
+        Examples
+        --------
+        >>> store.delete_run(run_id) > 0, store.get_run(run_id)
+        (True, None)
         """
         with self._writing("delete_run") as session:
             return cleanup.delete_run(session, self._files, run_id, delete_artifacts, force)
@@ -50,10 +58,40 @@ class UpkeepVerbs(StoreBase):
         Raises
         ------
         ArtifactMissingError
-            When the file of an artifact that a chain needs is missing; nothing is removed then.
+            When there is garbage, but the file of an artifact that a chain needs is missing; nothing is removed then.
         """
         with self._writing("gc_artifacts") as session:
             return cleanup.collect(session, self._files, saved_before=now() - GRACE)
+
+    def compact(self, min_dead_share: float = 0.3) -> CompactReport:
+        """Rewrite the database file without the space of deleted rows, if enough of it is dead.
+
+        Parameters
+        ----------
+        min_dead_share
+            Least share of dead row places in the file (0 to 1) for which it is done.
+
+        Returns
+        -------
+        Whether it was done, sizes before and after (bytes), dead share and live rows by table.
+
+        Raises
+        ------
+        WorkspaceError
+            When the disk has no room for the copy; the old file is in place then.
+        TransactionError
+            Inside a transaction.
+        InvalidInputError
+            When the share does not lie between 0 and 1.
+        """
+        self._refuse_closed()
+        self._refuse_read_only("compact")
+        self._refuse_transaction("compact")
+        return compaction.compact(self._database, self.lock_timeout, min_dead_share)
+
+    def vacuum(self) -> None:
+        """Rewrite the database file without the space of deleted rows: `compact(0)`, and raises what that does."""
+        self.compact(0.0)
 
     def cleanup_transient_artifacts(self, run_id: str, dataset_name: str, winning_pipeline_ids: Sequence[str]) -> int:
         """Give up the fold artifacts of a run that neither a stored prediction nor a winning pipeline needs.
@@ -61,9 +99,21 @@ class UpkeepVerbs(StoreBase):
         Folds with a prediction stay; a prediction of fold `avg`, `w_avg` or without a name keeps all folds of its chain. Winners
         also keep their refit, averages and shared artifacts. A chain that lost artifacts says so when it is replayed.
 
+        Parameters
+        ----------
+        dataset_name
+            Only chains whose pipelines were trained on this dataset.
+        winning_pipeline_ids
+            Pipelines of the run that are to stay able to predict.
+
         Returns
         -------
         How many files went.
+
+        Raises
+        ------
+        ArtifactMissingError
+            When files would go, but the file of an artifact that a chain needs is missing; nothing is changed then.
         """
         with self._writing("cleanup_transient_artifacts") as session:
             return cleanup.trim_run(session, self._files, run_id, dataset_name, winning_pipeline_ids)

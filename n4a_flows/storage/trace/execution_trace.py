@@ -64,6 +64,11 @@ class ExecutionStep:
         Shape of the data matrix, (n_samples, n_points).
     input_features_shape, output_features_shape
         Per source (n_samples, n_processings, n_points).
+
+    Raises
+    ------
+    InvalidInputError
+        When the execution mode is unknown.
     """
 
     step_index: int
@@ -123,7 +128,7 @@ class ExecutionStep:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> ExecutionStep:
-        """The step that `to_dict` wrote."""
+        """The step that `to_dict` wrote; `InvalidInputError` when it has no step_index or an unknown execution mode."""
         values = known_values(cls, document)
         if "step_index" not in values:
             raise InvalidInputError("A step of a trace needs a step_index.")
@@ -148,6 +153,11 @@ class ExecutionTrace:
         Number of the fold -> weight of its model in the average.
     preprocessing_chain
         The preprocessing in short, for people to read.
+
+    Raises
+    ------
+    InvalidInputError
+        When a fold of the weights has no number.
     """
 
     trace_id: str = field(default_factory=lambda: uuid4().hex[:12])
@@ -212,7 +222,13 @@ class ExecutionTrace:
         return dict(model.artifacts.fold_artifact_ids) if model else {}
 
     def set_model_step(self, step_index: int, fold_weights: Mapping[int, float] | None = None) -> None:
-        """Say which step predicts, and with which weights its fold models are averaged."""
+        """Say which step predicts, and with which weights its fold models are averaged.
+
+        Raises
+        ------
+        InvalidInputError
+            When a fold of the weights has no number.
+        """
         self.model_step_index = step_index
         self.fold_weights = _weights_by_number(fold_weights)
 
@@ -228,7 +244,7 @@ class ExecutionTrace:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> ExecutionTrace:
-        """The trace that `to_dict` wrote; the keys of the fold weights may be text."""
+        """The trace that `to_dict` wrote; the keys of the fold weights may be text. Raises as `ExecutionStep.from_dict` does."""
         values = known_values(cls, document)
         values["steps"] = [ExecutionStep.from_dict(step) for step in values.get("steps", [])]
         return cls(**values)

@@ -76,7 +76,20 @@ class TraceRecorder:
         produces_branches: bool = False,
         substep_index: int | None = None,
     ) -> ExecutionStep:
-        """Open a step; without `branch_path` it lies on the branches entered."""
+        """Open a step; without `branch_path` it lies on the branches entered.
+
+        Parameters
+        ----------
+        step_index, operator_type, operator_class, operator_config, execution_mode, branch_name, source_count, substep_index
+            See `ExecutionStep`.
+        produces_branches
+            The step only opens branches: it stays open while their steps are recorded.
+
+        Raises
+        ------
+        InvalidInputError
+            When the execution mode is unknown.
+        """
         while self._open and not self._inside(self._open[-1]):
             self._close()
         branches = [index for index, _ in self._branches]
@@ -128,20 +141,20 @@ class TraceRecorder:
             step.artifacts.metadata[artifact_id] = dict(metadata)
 
     def add_step_metadata(self, key: str, value: Any) -> None:
-        """Keep a value with the open step."""
+        """Keep a value with the open step; `TraceError` when none is open."""
         self._current("add metadata to").metadata[key] = value
 
     def record_input_shapes(
         self, input_shape: Iterable[int] | None = None, features_shape: Iterable[Iterable[int]] | None = None
     ) -> None:
-        """Keep the shape of the data that enters the open step, as a matrix and per source."""
+        """Keep the shape of the data that enters the open step, as a matrix and per source; `TraceError` when none is open."""
         step = self._current("record a shape for")
         step.input_shape, step.input_features_shape = as_shape(input_shape), as_shapes(features_shape)
 
     def record_output_shapes(
         self, output_shape: Iterable[int] | None = None, features_shape: Iterable[Iterable[int]] | None = None
     ) -> None:
-        """Keep the shape of the data that leaves the open step, as a matrix and per source."""
+        """Keep the shape of the data that leaves the open step, as a matrix and per source; `TraceError` when none is open."""
         step = self._current("record a shape for")
         step.output_shape, step.output_features_shape = as_shape(output_shape), as_shapes(features_shape)
 
@@ -164,6 +177,8 @@ class TraceRecorder:
         TraceError
             When no step is open, when the model step is to be left out, or when a step that is no model has fold
             weights.
+        InvalidInputError
+            When a fold of the weights has no number.
         """
         step = self._current("end")
         if is_model and skip_trace:

@@ -33,6 +33,11 @@ class StepArtifacts:
         Index of the data source -> artifacts.
     metadata
         Anything else; the recorder keeps the metadata of an artifact under its id.
+
+    Raises
+    ------
+    InvalidInputError
+        When two artifacts are given for one fold.
     """
 
     artifact_ids: list[str] = field(default_factory=list)
@@ -121,7 +126,13 @@ class StepArtifacts:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> StepArtifacts:
-        """The artifacts that `to_dict` wrote; fold keys may be short (`"0"`), keys of sources may be text."""
+        """The artifacts that `to_dict` wrote; fold keys may be short (`"0"`), keys of sources may be text.
+
+        Raises
+        ------
+        InvalidInputError
+            When a key of `by_branch` or `by_source` cannot be read, or two artifacts are given for one fold.
+        """
         values = known_values(cls, document)
         try:
             values["by_branch"] = {_branch_path(key): ids for key, ids in values.get("by_branch", {}).items()}

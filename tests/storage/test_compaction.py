@@ -1,0 +1,77 @@
+"""vacuum gives the space of deleted rows back, and loses nothing."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from processes import answer, record_pipeline, start
+
+from n4a_flows.storage import WorkspaceStore
+from n4a_flows.storage.errors import InvalidInputError, TransactionError, WorkspaceError
+
+
+def fill(store: WorkspaceStore, count: int) -> str:
+    """A run with many predictions of 2 x 200 numbers."""
+    run_id = store.begin_run("r", {}, [])
+    y = np.random.default_rng(0).random((2, 200))
+    with store.transaction():
+        pipeline_id = store.begin_pipeline(run_id, "p", [], {}, "d", "h")
+        for number in range(count):
+            prediction_id = store.save_prediction(
+                pipeline_id, None, "d", "m", "m", f"fold_{number}", "val", 1.0, None, None, "rmse", "regression",
+                200, 2, {}, {}, None, None, 0, 0.0,
+            )  # fmt: skip
+            store.save_prediction_arrays(prediction_id, y[0] + number, y[1] + number)
+    return run_id
+
+
+def test_the_file_shrinks_and_the_rest_stays(store: WorkspaceStore, tmp_path: Path) -> None:
+    kept = store.begin_run("kept", {}, [])
+    record_pipeline(store, kept, "kept")
+    before = store.query_predictions()
+    fresh = (tmp_path / "ws" / "store.duckdb").stat().st_size
+    run_id = fill(store, 3000)
+    full = store.compact()
+    assert not full.compacted, "there is nothing to gain"
+    assert full.bytes_before > 2 * fresh
+    store.delete_run(run_id)
+    assert (tmp_path / "ws" / "store.duckdb").stat().st_size > 0.9 * full.bytes_before, (
+        "DuckDB itself gives nothing back"
+    )
+    report = store.compact()
+    assert report.compacted
+    assert report.bytes_after == (tmp_path / "ws" / "store.duckdb").stat().st_size <= 1.2 * fresh
+    assert report.rows["predictions"] == 1
+    assert store.query_predictions().equals(before)
+    assert store.vacuum() is None
+    assert sorted(path.name for path in (tmp_path / "ws").iterdir()) == [
+        "artifacts", "store.duckdb", "store.duckdb.gate", "store.duckdb.lock",
+    ]  # fmt: skip
+    record_pipeline(WorkspaceStore(tmp_path / "ws"), kept, "afterwards")
+
+
+def test_other_processes_go_on_with_the_new_file(store: WorkspaceStore) -> None:
+    begin_at = time.time() + 3
+    writers = [start("record_many", store.workspace_path, begin_at, 15, 0) for _ in range(2)]
+    while time.time() < begin_at + 1.5:
+        store.vacuum()
+    for writer in writers:
+        answer(writer)
+    assert store.list_pipelines().height == 30
+    assert store.query_predictions().height == 30
+
+
+def test_it_stops_before_harm(store: WorkspaceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    record_pipeline(store, store.begin_run("r", {}, []), "p")
+    with pytest.raises(TransactionError, match="cannot be part"), store.transaction():
+        store.vacuum()
+    with pytest.raises(InvalidInputError, match="between 0 and 1"):
+        store.compact(2)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))  # type: ignore[attr-defined]
+    with pytest.raises(WorkspaceError, match="free disk"):
+        store.vacuum()
+    assert store.list_pipelines().height == 1
