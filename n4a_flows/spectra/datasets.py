@@ -29,6 +29,11 @@ def load_tecator() -> Spectra:
     Targets are `moisture`, `fat` and `protein` in percent; the metadata column `split` says `train` (129), `monitor`
     (43) or `test` (43). Recorded on a Tecator Infratec Food and Feed Analyzer: mention the instrument and the company
     in publications. The permission note lies beside the file, in `n4a_flows/data/README.md`.
+
+    Examples
+    --------
+    >>> load_tecator().targets["fat"][:3]
+    array([22.5, 40.1,  8.4])
     """
     with resources.as_file(resources.files("n4a_flows") / "data" / "tecator_meat.csv") as file:
         return read_spectra(file, target=["moisture", "fat", "protein"], signal="absorbance", name="tecator")
@@ -59,6 +64,13 @@ def load_dataset(
         When a file does not exist.
     SpectraError
         When a file cannot be read, files do not fit together (other axis, an id twice), or a target is not there.
+    InvalidInputError
+        When the list of files is empty.
+
+    Examples
+    --------
+    >>> load_dataset("tecator", target="fat")
+    Spectra('tecator': 215 samples, 100 points, 850 to 1050 nm, targets: moisture, fat, protein)
     """
     if isinstance(dataset, Spectra) or dataset in SHIPPED:
         spectra = dataset if isinstance(dataset, Spectra) else load_tecator()

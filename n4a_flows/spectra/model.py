@@ -66,6 +66,11 @@ class Spectra:
     ------
     SpectraError
         When the parts do not fit together, a value is not finite or an id comes twice.
+
+    Examples
+    --------
+    >>> Spectra(np.array([[0.1, 0.2], [0.2, 0.4]]), Axis([1000, 1010]), ["a", "b"], {"fat": np.array([12.5, np.nan])})
+    Spectra('spectra': 2 samples, 2 points, 1000 to 1010 nm, targets: fat)
     """
 
     X: npt.NDArray[np.float64]
@@ -135,7 +140,20 @@ class Spectra:
         return hasher.hexdigest()
 
     def take(self, indices: npt.ArrayLike) -> Spectra:
-        """The samples at `indices` (numbers, or a boolean per sample), in that order, without the rejected rows."""
+        """The samples at `indices` (numbers, or a boolean per sample), in that order, without the rejected rows.
+
+        Raises
+        ------
+        SpectraError
+            When a sample is taken twice.
+        IndexError
+            When there is no such sample.
+
+        Examples
+        --------
+        >>> spectra.take(spectra.metadata["split"] == "test").n_samples
+        43
+        """
         chosen = np.arange(self.n_samples)[np.asarray(indices)]
         return Spectra(
             X=self.X[chosen],
@@ -156,6 +174,11 @@ class Spectra:
         ------
         AxisError
             When the spectra were measured at other points.
+
+        Examples
+        --------
+        >>> spectra.aligned_to(spectra.axis.to("um")).shape
+        (215, 100)
         """
         columns = self.axis.columns_for(axis)
         return self.X if columns is None else np.ascontiguousarray(self.X[:, columns])

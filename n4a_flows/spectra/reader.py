@@ -55,6 +55,15 @@ def read_spectra(
         When the file does not exist.
     SpectraError
         When it holds no axis, no usable spectrum, an id twice, or not the columns asked for; the message says which.
+
+    Examples
+    --------
+    >>> file = folder / "two.csv"
+    >>> _ = file.write_text("sample_id,1000,1010,1020,fat\\na,0.1,0.2,0.3,12.5\\nb,0.2,,0.5,9.1\\n")
+    >>> read_spectra(file, target="fat", signal="absorbance")
+    Spectra('two': 1 samples, 3 points, 1000 to 1020 nm, targets: fat)
+    >>> read_spectra(file).rejected
+    [RejectedRow(row=2, line=3, reason="column '1010' has no value")]
     """
     file = Path(path)
     targets = [target] if isinstance(target, str) else list(target or ())

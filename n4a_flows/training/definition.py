@@ -91,6 +91,12 @@ def expand(definition: Any, options: TrainingOptions | None = None) -> list[Plan
     ------
     DefinitionError
         When anything in it is wrong; the message names the step.
+
+    Examples
+    --------
+    >>> pls = {"class": "sklearn.cross_decomposition.PLSRegression", "params": {"n_components": {"_or_": [4, 8]}}}
+    >>> [planned.name for planned in expand(["chemotools.scatter.StandardNormalVariate", {"model": pls}])]
+    ['StandardNormalVariate > PLSRegression(n_components=4)', 'StandardNormalVariate > PLSRegression(n_components=8)']
     """
     options = options or TrainingOptions()
     steps = steps_of(definition)
@@ -148,7 +154,13 @@ def definition_hash(steps: Sequence[Mapping[str, Any]]) -> str:
 
 
 def definition_document(definition: Any, options: TrainingOptions) -> Any:
-    """A definition as it was written, as JSON: instances in it become steps, generators stay."""
+    """A definition as it was written, as JSON: instances in it become steps, generators stay.
+
+    Raises
+    ------
+    DefinitionError
+        When it holds an object of a class that is not allowed, or a value that JSON cannot hold.
+    """
     return plain(definition, options.modules, "The definition")
 
 

@@ -91,6 +91,13 @@ def train_pipeline(
     -------
     TrainedPipeline
         With `error` set when anything failed; nothing is raised, so that other pipelines go on.
+
+    Examples
+    --------
+    >>> [planned] = expand(["sklearn.cross_decomposition.PLSRegression"])
+    >>> trained = train_pipeline(planned, spectra, "fat")
+    >>> trained.error is None, len(trained.predictions), sorted(trained.chain.fold_artifacts)[-1]
+    (True, 11, 'fold_final')
     """
     options = options or TrainingOptions()
     started = time.perf_counter()

@@ -22,6 +22,11 @@ def rmse(y_true: Values, y_pred: Values) -> float:
     Of out-of-fold predictions it is the RMSECV, of a test set the RMSEP, of the training rows the RMSEC. It contains the bias.
     Definition: T. Næs, T. Isaksson, T. Fearn, T. Davies, A User-Friendly Guide to Multivariate Calibration and
     Classification, NIR Publications 2002.
+
+    Examples
+    --------
+    >>> rmse(np.array([10.0, 20.0]), np.array([13.0, 17.0]))
+    3.0
     """
     return float(np.sqrt(np.mean((y_pred - y_true) ** 2)))
 
@@ -32,6 +37,11 @@ def r2(y_true: Values, y_pred: Values) -> float | None:
     The mean is that of the values scored. 1 is perfect, 0 is no better than their mean, and it can be negative; it is not the
     squared correlation. None when all laboratory values are the same (a single one, for instance): it is undefined then.
     Definition: scikit-learn, `sklearn.metrics.r2_score`.
+
+    Examples
+    --------
+    >>> r2(np.array([10.0, 20.0, 30.0]), np.array([10.0, 20.0, 40.0]))
+    0.5
     """
     total = float(np.sum((y_true - np.mean(y_true)) ** 2))
     return None if total == 0.0 else 1.0 - float(np.sum((y_true - y_pred) ** 2)) / total
@@ -42,15 +52,20 @@ def bias(y_true: Values, y_pred: Values) -> float:
 
     Definition: T. Næs, T. Isaksson, T. Fearn, T. Davies, A User-Friendly Guide to Multivariate Calibration and
     Classification, NIR Publications 2002.
+
+    Examples
+    --------
+    >>> bias(np.array([10.0, 20.0]), np.array([11.0, 21.0]))
+    1.0
     """
     return float(np.mean(y_pred - y_true))
 
 
 def score(y_true: Values, y_pred: Values) -> dict[str, float | None]:
-    """All scores by name: `rmse`, `r2` and `bias`."""
+    """All scores by name: `rmse` and `bias` in the unit of the target, `r2` without unit (None where it is undefined)."""
     return {"rmse": rmse(y_true, y_pred), "r2": r2(y_true, y_pred), "bias": bias(y_true, y_pred)}
 
 
 def better(metric: Metric, one: float, other: float) -> bool:
-    """Whether the score `one` is better than `other`."""
+    """Whether the score `one` is better than `other`: smaller for `rmse`, greater for `r2`."""
     return one > other if HIGHER_IS_BETTER[metric] else one < other

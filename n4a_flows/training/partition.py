@@ -30,6 +30,10 @@ class Partition:
 def partition_rows(spectra: Spectra, target: str, options: TrainingOptions) -> Partition:
     """Divide the rows of a dataset for one target.
 
+    Returns
+    -------
+    An object with `train`, `test` and `left_out` (rows without a value of the target): int64 rows in the order of the dataset.
+
     Raises
     ------
     InvalidInputError
@@ -85,7 +89,10 @@ def check_data(
 
     Raises
     ------
-    InvalidInputError, DefinitionError
+    InvalidInputError
+        As in `partition_rows`.
+    DefinitionError
+        When a splitter cannot split the rows.
     """
     for target in targets:
         rows = partition_rows(spectra, target, options).train

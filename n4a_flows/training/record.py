@@ -21,7 +21,8 @@ class RecordedPipeline:
     chain_id
         None for a pipeline that failed.
     best_val, best_test
-        Score of all out-of-fold predictions together, and of the refit on the test set.
+        Score of all out-of-fold predictions together, and of the refit on the test set, in units of the metric; None where there
+        is none.
     error
         Why the pipeline failed, None when it did not.
     """
@@ -40,6 +41,19 @@ def record_pipelines(store: WorkspaceStore, run_id: str, trained: Sequence[Train
 
     Artifact files are written first, then everything else is one transaction. Failed pipelines are recorded as failed, with
     their error.
+
+    Raises
+    ------
+    UnknownIdError
+        When there is no such run.
+
+    Examples
+    --------
+    >>> [planned] = expand(["sklearn.cross_decomposition.PLSRegression"])
+    >>> run_id = store.begin_run("by hand", {}, ["tecator"])
+    >>> [recorded] = record_pipelines(store, run_id, [train_pipeline(planned, spectra, "fat")])
+    >>> store.get_pipeline(recorded.pipeline_id)["status"]
+    'completed'
     """
     prepared = {
         content_hash: store.prepare_artifact(artifact)

@@ -50,7 +50,13 @@ class FoldPrediction:
 
 @dataclass(frozen=True)
 class ChainDraft:
-    """A chain document in which content hashes stand for the artifact ids that recording will give."""
+    """A chain document in which content hashes stand for the artifact ids that recording will give.
+
+    Attributes
+    ----------
+    steps, model_step_idx, model_class, preprocessings, fold_artifacts, shared_artifacts
+        As `WorkspaceStore.save_chain` takes them.
+    """
 
     steps: list[dict[str, Any]]
     model_step_idx: int
@@ -62,7 +68,13 @@ class ChainDraft:
 
 @dataclass(frozen=True)
 class LogEntry:
-    """One line of a pipeline's log; step 0 is the pipeline as a whole."""
+    """One line of a pipeline's log; step 0 is the pipeline as a whole.
+
+    Attributes
+    ----------
+    step_idx, operator_class, event, duration_ms, message, details, level
+        As `WorkspaceStore.log_step` takes them.
+    """
 
     step_idx: int
     operator_class: str
@@ -79,10 +91,18 @@ class TrainedPipeline:
 
     Attributes
     ----------
+    dataset_digest, axis, signal
+        Of the spectra; see `Spectra`.
+    duration_ms
+        What training took, in milliseconds.
+    x_range
+        Smallest and largest value of the training spectra, in units of the signal.
     best_val
-        Score of all out-of-fold predictions together.
+        Score of all out-of-fold predictions together, in units of the metric.
     best_test
-        Score of the refit on the test set, None without one.
+        Score of the refit on the test set, in units of the metric; None without one.
+    n_rows
+        Number of rows of the dataset.
     left_out
         Number of rows without a value of the target; they neither train nor are scored.
     artifacts

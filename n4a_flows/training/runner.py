@@ -39,6 +39,11 @@ class PipelineRunner:
     last_recorded
         Its pipelines, in the order of the definition.
 
+    Raises
+    ------
+    InvalidInputError
+        When neither a workspace nor a store is given, or both.
+
     Examples
     --------
     >>> runner = PipelineRunner(workspace=folder)
@@ -124,7 +129,12 @@ class PipelineRunner:
 
 
 def chunks(planned: Sequence[PlannedPipeline], targets: Sequence[str], size: int) -> Iterator[list[Work]]:
-    """What there is to train, target after target, in chunks of at most `size` pipelines."""
+    """What there is to train, target after target, in chunks of at most `size` pipelines.
+
+    Returns
+    -------
+    Lists of pairs: a planned pipeline and the target to train it for.
+    """
     work = [(pipeline, target) for target in targets for pipeline in planned]
     return (work[start : start + size] for start in range(0, len(work), size))
 
@@ -137,7 +147,13 @@ def run_document(
     *,
     name: str | None = None,
 ) -> dict[str, Any]:
-    """What `WorkspaceStore.begin_run` is told about a training: its `name`, `config` and `datasets`."""
+    """What `WorkspaceStore.begin_run` is told about a training: its `name`, `config` and `datasets`.
+
+    Raises
+    ------
+    DefinitionError
+        As `definition_document` does.
+    """
     written = definition.get("name") if isinstance(definition, Mapping) else None
     return {
         "name": name or written or f"{spectra.name}: {', '.join(targets)}",

@@ -243,3 +243,18 @@ def test_network_file_systems_are_refused(monkeypatch: pytest.MonkeyPatch, kind:
     with pytest.raises(UnsupportedPlatformError, match=f"{kind}.*allow_network"):
         refuse_network_file_system(Path("/mnt/lab/ws"))
     refuse_network_file_system(Path("/mnt/laboratory"))
+
+
+def test_a_lost_database_is_not_replaced_by_an_empty_one(tmp_path: Path) -> None:
+    store = WorkspaceStore(tmp_path / "ws")
+    record_pipeline(store, store.begin_run("r", {}, []), "p")
+    (tmp_path / "ws" / "store.duckdb").rename(tmp_path / "kept")
+    for use in (store.list_runs, lambda: store.begin_run("x", {}, []), lambda: WorkspaceStore(tmp_path / "ws")):
+        with pytest.raises(WorkspaceError, match="Restore it from a backup"):
+            use()
+    (tmp_path / "kept").rename(tmp_path / "ws" / "store.duckdb")
+    assert store.list_pipelines().height == 1
+
+
+def test_any_deadline_is_taken(tmp_path: Path) -> None:
+    assert WorkspaceStore(tmp_path / "ws", lock_timeout=float("inf")).list_runs().height == 0

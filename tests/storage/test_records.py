@@ -114,6 +114,24 @@ def test_arrays_come_back_as_they_went_in(store: WorkspaceStore, pipeline_id: st
     assert arrays["weights"] is None
 
 
+def test_labels_that_look_like_numbers_stay_labels(store: WorkspaceStore, pipeline_id: str) -> None:
+    prediction_id = save(store, pipeline_id)
+    store.save_prediction_arrays(prediction_id, np.array(["1", "02"], dtype=object), np.array(["1", "02"]))
+    arrays = store.get_prediction_arrays(prediction_id)
+    assert arrays is not None
+    assert arrays["y_true"].tolist() == arrays["y_pred"].tolist() == ["1", "02"]  # type: ignore[union-attr]
+    other = save(store, pipeline_id, "fold_1")
+    for refused in ([1 + 2j], ["a", None], [{}]):
+        with pytest.raises(InvalidInputError, match="y_true"):
+            store.save_prediction_arrays(other, refused, None)
+
+
+def test_json_that_would_not_come_back_is_refused(store: WorkspaceStore) -> None:
+    for refused in ({1: "a", "1": "b"}, {"$float": "1.5"}):
+        with pytest.raises(InvalidInputError, match="config"):
+            store.begin_run("r", refused, [])
+
+
 def test_arrays_of_unequal_length_are_refused(store: WorkspaceStore, pipeline_id: str) -> None:
     prediction_id = save(store, pipeline_id)
     with pytest.raises(InvalidInputError, match="y_true has 3, y_pred has 2"):

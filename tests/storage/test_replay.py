@@ -12,6 +12,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import LabelEncoder, StandardScaler
 
 from n4a_flows.storage import Axis, WorkspaceStore, replay_chain
@@ -95,6 +96,91 @@ def test_a_refit_predicts_alone_and_averages_are_no_folds(recorder: Recorder) ->
     assert recorder.store.replay_chain(final, X).tolist() == pytest.approx([7, 7])
     with pytest.raises(RuntimeError, match="Chain has no fold model artifacts"):
         recorder.store.replay_chain(recorder.chain([step(5, "model")], {}), X)
+
+
+def test_models_of_any_make_are_averaged(recorder: Recorder) -> None:
+    X = np.arange(6.0).reshape(2, 3)
+    chain_id = recorder.chain([step(1, "model")], {"fold_0": Sum(), "fold_1": Ridge().fit(X, [0, 0])})
+    assert recorder.store.replay_chain(chain_id, X).tolist() == pytest.approx([1.5, 6.0])
+
+
+def test_operators_that_work_in_place_do_not_spoil_other_folds(
+    recorder: Recorder, spectra: np.ndarray, y: np.ndarray
+) -> None:
+    scalers, models, expected = {}, {}, []
+    for number, (train, _) in enumerate(KFold(3).split(spectra)):
+        scaler = StandardScaler(copy=False).fit(spectra[train])
+        model = make_pipeline(StandardScaler(copy=False), Ridge()).fit(scaler.transform(spectra[train]), y[train])
+        expected.append(model.predict(scaler.transform(spectra.copy())))
+        scalers[f"fold_{number}"], models[f"fold_{number}"] = recorder.keep(scaler), model
+    chain_id = recorder.chain([step(1, fold_artifact_ids=scalers), step(2, "model")], models)
+    np.testing.assert_allclose(recorder.store.replay_chain(chain_id, spectra), np.mean(expected, axis=0), rtol=1e-9)
+    bare = {
+        key: make_pipeline(StandardScaler(copy=False), Ridge()).fit(spectra.copy(), y) for key in ("fold_0", "fold_1")
+    }
+    chain_id = recorder.chain([step(2, "model")], bare)
+    np.testing.assert_allclose(
+        recorder.store.replay_chain(chain_id, spectra), bare["fold_0"].predict(spectra.copy()), rtol=1e-9
+    )
+
+
+def test_what_replay_would_leave_out_is_refused(recorder: Recorder, spectra: np.ndarray, y: np.ndarray) -> None:
+    model = PLSRegression(2).fit(spectra, y)
+    scaler = recorder.keep(StandardScaler().fit(spectra))
+    ids = {"fold_0": recorder.keep(model), "0": recorder.keep(model)}
+
+    def save(steps: list[dict[str, Any]], folds: dict[str, str], shared: dict[str, Any]) -> str:
+        return recorder.store.save_chain(recorder.pipeline_id, steps, 2, "m", "", "per_fold", folds, shared)
+
+    one = {"fold_0": ids["fold_0"]}
+    for steps, folds, shared, message in (
+        ([step(2, "model"), step(3, artifact_ids=[scaler])], one, {}, "comes after the model"),
+        ([step(2, "model"), step(3, "y_processing", artifact_ids=[scaler])], one, {}, "comes after the model"),
+        ([step(2, "model")], one, {"1": [scaler]}, "steps that it does not have: 1"),
+        ([step(2, "model")], ids, {}, "names a fold twice"),
+        ([{"operator_class": "x"}, step(2, "model")], one, {}, "no step_idx"),
+        ([step(2, "model", fold_weights={"0": np.nan, "1": 1})], {**one, "fold_1": ids["0"]}, {}, "cannot be used"),
+        ([step(1, "y_processing", stateless=True), step(2, "model")], one, {}, "no artifact of it is stored"),
+    ):
+        with pytest.raises(ReplayError, match=message):
+            recorder.store.replay_chain(save(steps, folds, shared), spectra)
+
+
+def test_a_pipeline_as_a_step_works_with_an_axis(
+    recorder: Recorder, spectra: np.ndarray, y: np.ndarray, axis: Axis
+) -> None:
+    treat = make_pipeline(StandardScaler()).fit(spectra)
+    model = PLSRegression(2).fit(treat.transform(spectra), y)
+    steps = [step(1, artifact_ids=[recorder.keep(treat)]), step(2, "model")]
+    chain_id = recorder.chain(steps, {"fold_final": model}, axis=axis)
+    np.testing.assert_array_equal(
+        recorder.store.replay_chain(chain_id, spectra), model.predict(treat.transform(spectra))
+    )
+
+
+def test_the_task_type_is_part_of_the_digest(recorder: Recorder) -> None:
+    folds = {"fold_0": Ridge().fit([[0.0]], [1]), "fold_1": Ridge().fit([[0.0]], [2])}
+    chains = [recorder.chain([step(1, "model")], folds, task_type=kind) for kind in ("regression", "classification")]
+    assert len({recorder.store.get_chain_context(chain_id).digest for chain_id in chains}) == 2
+    assert recorder.store.replay_chain(chains[0], [[0.0]]).tolist() == [1.5]
+    assert recorder.store.replay_chain(chains[1], [[0.0]]).tolist() == [1.0]
+
+
+def test_a_stored_document_cannot_run_code(recorder: Recorder, tmp_path: Any) -> None:
+    victim = tmp_path / "victim"
+    model = {"fold_final": Sum()}
+    for operator, params in (
+        ("numpy.savetxt", {"fname": str(victim), "X": [1.0]}),
+        ("numpy.testing._private.utils.runstring", {"astr": f"open({str(victim)!r}, 'w')", "dict": {}}),
+        ("n4a_flows.storage.workspace_store.WorkspaceStore", {"workspace_path": str(victim)}),
+    ):
+        chain_id = recorder.chain(
+            [step(1, stateless=True, operator_class=operator, params=params), step(2, "model")], model
+        )
+        for trust in ("all", "modules", "none"):
+            with pytest.raises(UntrustedError):
+                WorkspaceStore(recorder.store.workspace_path, trust=trust).replay_chain(chain_id, np.ones((1, 2)))
+    assert not victim.exists()
 
 
 def test_fold_weights_are_used(recorder: Recorder) -> None:

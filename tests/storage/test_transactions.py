@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import time
+
 import numpy as np
 import pytest
 from processes import record_pipeline
@@ -95,3 +99,68 @@ def test_a_store_that_is_closed_or_read_only_says_so(store: WorkspaceStore) -> N
         store.begin_run("x", {}, [])
     with pytest.raises(StoreClosedError):
         store.transaction()
+
+
+def test_a_value_that_cannot_be_stored_dooms_what_was_collected_with_it(store: WorkspaceStore) -> None:
+    with pytest.raises(TransactionError), store.transaction():
+        good = store.begin_run("good", {}, [])
+        store.begin_run("caf\udce9", {}, [])  # a latin-1 name, as the operating system hands it out
+        with pytest.raises(InvalidInputError, match="cannot be stored"):
+            store.get_run(good)
+        store.begin_run("later", {}, [])
+    assert names(store) == []
+    with pytest.raises(InvalidInputError):
+        store.begin_run(None, {}, [])  # type: ignore[arg-type]
+
+
+def test_bytes_saved_again_after_their_run_was_deleted_stay(store: WorkspaceStore) -> None:
+    run_id = store.begin_run("monday", {}, [])
+    record_pipeline(store, run_id, "equal")
+    with store.transaction():
+        store.delete_run(run_id)
+        record_pipeline(store, store.begin_run("tuesday", {}, []), "equal")
+    chain_id = store.get_chains_for_pipeline(store.list_pipelines()["pipeline_id"][0])["chain_id"][0]
+    assert len(store.chain_package(chain_id).artifacts) == 1
+
+
+def test_a_transaction_belongs_to_the_task_that_began_it(store: WorkspaceStore) -> None:
+    async def one() -> None:
+        with store.transaction():
+            store.begin_run("one", {}, [])
+            await asyncio.sleep(0.05)
+
+    async def two() -> None:
+        await asyncio.sleep(0.01)
+        with pytest.raises(TransactionError, match="another"):
+            store.begin_run("two", {}, [])
+
+    async def both() -> None:
+        await asyncio.gather(one(), two())
+
+    asyncio.run(both())
+    assert names(store) == ["one"]
+
+
+def test_a_signal_in_the_middle_of_a_query_frees_the_store(store: WorkspaceStore) -> None:
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    interrupted = 0
+    try:
+        for round_ in range(60):
+            signal.setitimer(signal.ITIMER_REAL, 0.0005 + 0.0001 * round_)
+            try:
+                record_pipeline(store, store.begin_run(f"round {round_}", {}, []), "p")
+                time.sleep(0.02)
+            except KeyboardInterrupt:
+                interrupted += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    assert interrupted == 60
+    record_pipeline(store, store.begin_run("afterwards", {}, []), "p")
+    for run_id in store.list_runs()["run_id"]:
+        for pipeline_id in store.list_pipelines(run_id=run_id)["pipeline_id"]:
+            assert store.query_predictions(pipeline_id=pipeline_id).height == 1, "no half pipeline"
