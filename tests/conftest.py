@@ -39,3 +39,8 @@ def prefect_server() -> Iterator[str]:
 def _prefect_where_marked(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("prefect"):
         request.getfixturevalue("prefect_server")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The pure rooms first: they are quick, and some of their tests fork, which a process with a server's threads should not."""
+    items.sort(key=lambda item: item.get_closest_marker("prefect") is not None)

@@ -21,8 +21,8 @@ from n4a_flows.storage.chains import ChainContext
 from n4a_flows.storage.codecs import DEFAULT_ALLOWED_MODULES, Trust, deserialize, refuse_untrusting
 from n4a_flows.storage.errors import ReplayError
 from n4a_flows.storage.folds import normalize_fold_key
-from n4a_flows.storage.predictor import Lane, Predictor, Transformer, takes_wavelengths
-from n4a_flows.storage.stateless import rebuild_stateless
+from n4a_flows.storage.predictor import Lane, Predictor, Transformer, wants_wavelengths
+from n4a_flows.storage.stateless import StatelessOperator, rebuild_stateless
 from n4a_flows.storage.step_types import operator_type
 
 REPLAY_VERSION = 1
@@ -36,7 +36,7 @@ Load = Callable[[str], Any]
 
 def replay_chain(
     store: Replays, chain_id: str, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None = None
-) -> np.ndarray[Any, Any]:
+) -> np.ndarray:  # type: ignore[type-arg]
     """Predict with a chain of a store; takes, returns and raises what `WorkspaceStore.replay_chain` does."""
     return store.replay_chain(chain_id=chain_id, X=X, wavelengths=wavelengths)
 
@@ -46,7 +46,7 @@ class Replays(Protocol):
 
     def replay_chain(
         self, chain_id: str, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None = None
-    ) -> np.ndarray[Any, Any]: ...
+    ) -> np.ndarray: ...  # type: ignore[type-arg]
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,8 @@ def _rebuilt(step: Mapping[str, Any], allowed: Sequence[str]) -> Any:
 def _transformer(operator: Any, step: Mapping[str, Any]) -> Transformer:
     if not hasattr(operator, "transform"):
         raise ReplayError(f"{_label(step)} has no transform method: a {type(operator).__name__} cannot treat spectra.")
-    return Transformer(operator, takes_wavelengths(operator), _label(step))
+    judged = operator.operator if isinstance(operator, StatelessOperator) else operator
+    return Transformer(operator, wants_wavelengths(judged), _label(step))
 
 
 def _model_artifact(document: Mapping[str, Any], key: str) -> str:

@@ -17,7 +17,7 @@ from n4a_flows.storage.clock import now
 from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
 from n4a_flows.storage.folds import normalize_fold_key
 from n4a_flows.storage.json_values import canonical_json, from_json, to_json
-from n4a_flows.storage.records import note_new, require
+from n4a_flows.storage.records import dataset_of, note_new, require
 from n4a_flows.storage.session import Session
 
 DOCUMENT_KEYS = ("steps", "model_step_idx", "fold_artifacts", "shared_artifacts", "branch_path", "source_index")
@@ -94,6 +94,7 @@ def save(
                 for key in ("steps", "fold_artifacts", "shared_artifacts", "branch_path")
             },
             "chain_id": chain_id,
+            "dataset_name": row["dataset_name"] or dataset_of(session, row["pipeline_id"]),
             "task_type": task_type,
             "cv_fold_count": 0,
             "created_at": now(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from n4a_flows.storage.chains import ChainContext
 from n4a_flows.storage.errors import AxisError, InvalidInputError, ReplayError
 
 FloatArray = npt.NDArray[np.float64]
+WantsWavelengths = Literal["no", "may", "must"]
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,14 @@ class Transformer:
     """One step that treats spectra."""
 
     operator: Any
-    takes_wavelengths: bool
+    wants: WantsWavelengths
     label: str
 
     def apply(self, X: FloatArray, wavelengths: FloatArray | None) -> FloatArray:
-        if self.takes_wavelengths and wavelengths is not None:
+        """The treated spectra; `ReplayError` when the operator must be told where the points lie and nobody knows."""
+        if wavelengths is not None and self.wants != "no":
             return np.asarray(_unspoiled(lambda spectra: self.operator.transform(spectra, wavelengths=wavelengths), X))
-        if getattr(self.operator, "_requires_wavelengths", False):
+        if self.wants == "must":
             raise ReplayError(
                 f"{self.label} needs the wavelengths of the spectra, and the chain was stored without an axis: "
                 "pass wavelengths."
@@ -227,16 +229,17 @@ def _inverted(scaler: Any, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return _flat(np.asarray(scaler.inverse_transform(y.reshape(len(y), -1))))
 
 
-def takes_wavelengths(operator: Any) -> bool:
-    """Whether an operator wants to be told where the points lie."""
+def wants_wavelengths(operator: Any) -> WantsWavelengths:
+    """Whether the `transform` of an operator may or must be told where the points lie."""
     if getattr(operator, "_requires_wavelengths", False):
-        return True
+        return "must"
     try:
-        parameters = inspect.signature(operator.transform).parameters.values()
+        parameters = inspect.signature(operator.transform).parameters
     except (TypeError, ValueError):
-        return False
-    if any(parameter.name == "wavelengths" for parameter in parameters):
-        return True
+        return "no"
+    named = parameters.get("wavelengths")
+    if named is not None:
+        return "must" if named.default is inspect.Parameter.empty else "may"
     # scikit-learn's own **params are for metadata routing, which refuses what was not asked for.
-    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
-    return takes_any and not type(operator).__module__.startswith("sklearn.")
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    return "may" if takes_any and not type(operator).__module__.startswith("sklearn.") else "no"

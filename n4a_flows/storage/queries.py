@@ -121,7 +121,7 @@ def prediction_filters(filters: dict[str, Any], run_id: str | None) -> tuple[lis
 
 
 def top_predictions(
-    session: Session, n: int, metric: str, ascending: bool, filters: dict[str, Any], group_by: str | None
+    session: Session, n: int, metric: str, ascending: bool | None, filters: dict[str, Any], group_by: str | None
 ) -> pl.DataFrame:
     """The best n predictions by a column, or the best n of every group."""
     for role, column in (("metric", metric), ("group_by", group_by)):
@@ -130,15 +130,27 @@ def top_predictions(
                 f"Invalid {role} column {column!r}: use a column of predictions, for example val_score or dataset_name."
             )
     conditions, parameters = _equal(filters)
-    order = best_first("predictions", metric, ascending)
     where = _where(conditions)
-    if group_by is None:
-        return session.frame(f"SELECT * FROM predictions{where} ORDER BY {order}, rowid LIMIT ?", [*parameters, n])
-    return session.frame(
-        f"SELECT * FROM predictions{where} QUALIFY row_number() OVER (PARTITION BY {group_by} ORDER BY {order}, rowid) <= ? "
-        f"ORDER BY {order}, rowid",
-        [*parameters, n],
+    if ascending is None:
+        scored = metric in ("val_score", "test_score", "train_score")
+        ascending = not scored or _ascending_of(session, f"predictions{where}", parameters)
+    order = best_first("predictions", metric, ascending)
+    best = (
+        "" if group_by is None else f" QUALIFY row_number() OVER (PARTITION BY {group_by} ORDER BY {order}, rowid) <= ?"
     )
+    limit = " LIMIT ?" if group_by is None else ""
+    return session.frame(f"SELECT * FROM predictions{where}{best} ORDER BY {order}, rowid{limit}", [*parameters, n])
+
+
+def _ascending_of(session: Session, rows: str, parameters: list[Any]) -> bool:
+    """Whether the smallest score is the best one among rows, by the metrics that they name."""
+    found = session.rows(f"SELECT DISTINCT metric FROM {rows}", parameters)
+    directions = {ascending_for(metric) for (metric,) in found if metric is not None}
+    if len(directions) > 1:
+        raise InvalidInputError(
+            "These scores are of metrics of which more is better and of others of which less is: say ascending, or filter."
+        )
+    return directions.pop() if directions else True
 
 
 def best_first(table: str, column: str, ascending: bool) -> str:
@@ -190,21 +202,13 @@ def top_chains(
         raise InvalidInputError(f"Invalid score column {score_column!r}: use one of {', '.join(_SCORE_COLUMNS)}.")
     conditions, parameters = _equal(filters)
     if ascending is None:
-        ascending = _known_direction(session, filters, conditions, parameters)
+        known = filters["metric"]
+        rows = f"v_chain_summary{_where(conditions)}"
+        ascending = _ascending_of(session, rows, parameters) if known is None else ascending_for(known)
     return session.frame(
         f"SELECT * FROM v_chain_summary{_where(conditions)} ORDER BY {best_first('chains', column, ascending)}, chain_id LIMIT ?",
         [*parameters, n],
     )
-
-
-def _known_direction(session: Session, filters: dict[str, Any], conditions: list[str], parameters: list[Any]) -> bool:
-    if filters["metric"] is not None:
-        return ascending_for(filters["metric"])
-    found = session.rows(f"SELECT DISTINCT metric FROM v_chain_summary{_where(conditions)}", parameters)
-    directions = {ascending_for(metric) for (metric,) in found if metric is not None}
-    if len(directions) > 1:
-        raise InvalidInputError("The chains differ in metric, and more is not better in all of them: say which metric.")
-    return directions.pop() if directions else True
 
 
 def best_chain(session: Session, dataset_name: str, target: str | None, metric: str | None, run_id: str | None) -> str:

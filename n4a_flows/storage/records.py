@@ -34,6 +34,16 @@ def note_new(session: Session, table: str, identity: str) -> None:
     session.memo.setdefault("known ids", set()).add((table, identity))
 
 
+def dataset_of(session: Session, pipeline_id: str) -> str:
+    """The name of the dataset that an existing pipeline is trained on."""
+    known: dict[str, str] = session.memo.setdefault("dataset of pipeline", {})
+    if pipeline_id not in known:
+        known[pipeline_id] = session.rows("SELECT dataset_name FROM pipelines WHERE pipeline_id = ?", [pipeline_id])[0][
+            0
+        ]
+    return known[pipeline_id]
+
+
 def begin_run(session: Session, name: str, config: Any, datasets: Any, flow_run_id: str | None) -> str:
     """Add a run with where it comes from."""
     run_id = str(uuid.uuid4())
@@ -95,6 +105,7 @@ def begin_pipeline(
     )
     note_new(session, "pipelines", pipeline_id)
     session.memo.setdefault("predictions by key", {})[pipeline_id] = {}
+    session.memo.setdefault("dataset of pipeline", {})[pipeline_id] = dataset_name
     return pipeline_id
 
 

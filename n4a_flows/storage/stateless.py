@@ -41,34 +41,34 @@ def rebuild_stateless(class_path: str, params: Mapping[str, Any], allowed_module
     if not (isinstance(kind, type) and hasattr(kind, "transform") and loadable_class(kind, allowed)):
         raise UntrustedError(f"The stateless step {class_path} is no operator of an allowed module: it is not rebuilt.")
     try:
-        return _StatelessOperator(kind(**params), class_path)
+        return StatelessOperator(kind(**params), class_path)
     except (TypeError, ValueError) as error:
         raise ReplayError(f"The stateless step {class_path} cannot be rebuilt from its parameters: {error}.") from error
 
 
-class _StatelessOperator:
+class StatelessOperator:
     """Many stateless scikit-learn operators want a `fit` that notes the width only; this one does it and checks that it is so."""
 
     def __init__(self, operator: Any, class_path: str) -> None:
-        self._operator = operator
+        self.operator = operator
         self._class_path = class_path
         self._ready: Any = None
 
-    def transform(self, X: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+    def transform(self, X: npt.NDArray[np.float64], **wavelengths: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
         try:
             if self._ready is None:
-                self._ready = self._fitted(X)
-            return np.asarray(self._ready.transform(X))
+                self._ready = self._fitted(X, wavelengths)
+            return np.asarray(self._ready.transform(X, **wavelengths))
         except (TypeError, ValueError, AttributeError) as error:
             raise ReplayError(f"The rebuilt stateless step {self._class_path} does not work: {error}") from error
 
-    def _fitted(self, X: npt.NDArray[np.float64]) -> Any:
-        if not hasattr(self._operator, "fit"):
-            return self._operator
+    def _fitted(self, X: npt.NDArray[np.float64], wavelengths: Mapping[str, npt.NDArray[np.float64]]) -> Any:
+        if not hasattr(self.operator, "fit"):
+            return self.operator
         # Fitted on two unlike sets, an operator that learns nothing treats the spectra alike.
-        one = deepcopy(self._operator).fit(X)
-        other = deepcopy(self._operator).fit(2.0 * X[::-1] + np.linspace(1.0, 2.0, X.shape[1]))
-        if not np.array_equal(one.transform(X), other.transform(X), equal_nan=True):
+        one = deepcopy(self.operator).fit(X)
+        other = deepcopy(self.operator).fit(2.0 * X[::-1] + np.linspace(1.0, 2.0, X.shape[1]))
+        if not np.array_equal(one.transform(X, **wavelengths), other.transform(X, **wavelengths), equal_nan=True):
             raise ReplayError(
                 f"The step {self._class_path} was declared stateless, but what it gives depends on the spectra it was "
                 "fitted on. Store it as an artifact."

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import numpy.typing as npt
 import polars as pl
 
@@ -15,7 +16,7 @@ from n4a_flows.storage.axis import Axis
 
 @runtime_checkable
 class WorkspaceStoreProtocol(Protocol):
-    """The verbs of nirs4all's store, as `WorkspaceStore` has them and documents them.
+    """The verbs of the reference system's store, as `WorkspaceStore` has them and documents them.
 
     It has methods only, so `issubclass` works with it too.
     """
@@ -115,7 +116,7 @@ class WorkspaceStoreProtocol(Protocol):
         self,
         n: int,
         metric: str = "val_score",
-        ascending: bool = True,
+        ascending: bool | None = None,
         partition: str | None = "val",
         dataset_name: str | None = None,
         group_by: str | None = None,
@@ -282,4 +283,4 @@ class WorkspaceStoreProtocol(Protocol):
 
     def replay_chain(
         self, chain_id: str, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None = None
-    ) -> npt.NDArray[Any]: ...
+    ) -> np.ndarray: ...

@@ -67,6 +67,19 @@ class WorkspaceStore(RunVerbs, ArtifactVerbs, FileVerbs, ScoringVerbs, NamingVer
     ) -> UpgradeReport:
         """Bring a workspace that nirs4all wrote to the schema of this package, and keep the original database beside it.
 
-        Takes, returns and raises what `n4a_flows.storage.upgrade.upgrade` does; a workspace that is up to date is left as it is.
+        A workspace that is up to date is left as it is. See `UpgradeReport` for what comes back.
+
+        Raises
+        ------
+        MissingFileError
+            When there is no `store.duckdb` in the folder.
+        SchemaError
+            When it is no workspace, or one of a newer n4a_flows.
+        StoreBusyError
+            When somebody has the store open until the deadline.
+        WorkspaceError
+            When a file cannot be read or written, or the disk is full; the old database is still in place then.
+        UnsupportedPlatformError
+            On network file systems.
         """
         return upgrade(workspace_path, lock_timeout=lock_timeout, allow_network=allow_network)

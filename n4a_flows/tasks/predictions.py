@@ -13,7 +13,7 @@ def top_predictions(
     store: WorkspaceStoreBlock,
     n: int,
     metric: str = "val_score",
-    ascending: bool = True,
+    ascending: bool | None = None,
     partition: str = "val",
     dataset_name: str | None = None,
     group_by: str | None = None,

@@ -34,7 +34,7 @@ def test_the_example_shows_what_it_says(example: str, names: dict[str, Any]) -> 
     test = doctest.DocTestParser().get_doctest(example, names, "example", None, None)
     assert test.examples
     said: list[str] = []
-    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
     runner.run(test, out=said.append)
     assert not said, "".join(said)
 

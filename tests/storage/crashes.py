@@ -47,7 +47,7 @@ class Moments:
         return self._line
 
     def _used(self, frame: FrameType, event: str, argument: Any) -> None:
-        if event in ("c_call", "c_return") and argument.__name__ in _ON_DISK:
+        if event == "c_call" and argument.__name__ in _ON_DISK:
             self._happened()
             self.on_disk.append(self.count)
 
@@ -57,14 +57,14 @@ class Moments:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def crashed(before: Path, verb: Verb, evenly: int = 12) -> Iterator[Path]:
+def crashed(before: Path, verb: Verb, evenly: int = 6) -> Iterator[Path]:
     """Copies of a workspace in which a process died in the middle of a verb; the last one is a copy in which it did not."""
     whole = _copy(before, "whole")
     store = WorkspaceStore(whole)
     with Moments() as moments:
         verb(store)
     spread = range(1, moments.count, max(1, moments.count // evenly))
-    for moment in sorted({*spread, *moments.on_disk}):
+    for moment in sorted({*spread, *moments.on_disk, moments.count}):
         workspace = _copy(before, f"killed-{moment}")
         child = os.fork()
         if child == 0:

@@ -43,7 +43,7 @@ class Ledger:
     done: Counter[str] = field(default_factory=Counter)
 
 
-class OnPurpose(Exception):
+class OnPurposeError(Exception):
     pass
 
 
@@ -120,8 +120,8 @@ class Worker:
                 self.store.save_artifact(Times(float(self.random.randrange(FACTORS))), "Times", "model", "joblib")
                 self.save(pipeline_id, None, "fold_0", 0.0)
                 self.store.complete_run(run_id, {})
-                raise OnPurpose
-        except OnPurpose:
+                raise OnPurposeError
+        except OnPurposeError:
             pass
 
     def upsert(self) -> None:

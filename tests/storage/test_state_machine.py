@@ -5,18 +5,17 @@ from __future__ import annotations
 import copy
 import os
 import tempfile
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
 import pytest
+from comparison import compare, compare_inside, compare_one_by_one
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from inside import artifact_files, change, opened
-from plain_model import Artifact, Chain, Model, Prediction, X
+from inside import change
+from plain_model import Artifact, Chain, Model, Prediction
 from small_operators import Shift, Times
 
 from n4a_flows.storage import WorkspaceStore
@@ -38,9 +37,11 @@ some = st.integers(0, 5)
 small = st.integers(0, 2)
 objects = st.builds(Shift, small.map(float)) | st.builds(Times, st.integers(1, 3).map(float))
 scores = st.none() | st.sampled_from([0.1, 0.2, 0.3])
+folds = st.dictionaries(st.sampled_from(FOLDS), some, min_size=1)
+transformers = st.sampled_from(["none", "shared", "fold-wise"])
 
 
-class OnPurpose(Exception):
+class OnPurposeError(Exception):
     """Leaves a transaction in a test."""
 
 
@@ -58,15 +59,20 @@ class Workspace(RuleBasedStateMachine):
         self.depth: list[Any] = []
         self.doomed = False
         self.watched = True
+        self.steps = 0
+        """Since the store was opened."""
         self.prepared: list[tuple[Any, Any]] = []
         # Most verbs need these, so a short sequence gets further.
-        for name in "ab":
-            self.begin_run(name)
-        for number in range(2):
-            self.begin_pipeline(number)
-        for obj in (Times(2.0), Times(3.0), Shift(1.0)):
-            self.save_artifact(obj)
-        self.save_chain(0, {"fold_0": 0, "fold_1": 1}, "fold-wise", 0)
+        with self.store.transaction():
+            for name in "ab":
+                self.begin_run(name)
+            for number in range(2):
+                self.begin_pipeline(number)
+            for obj in (Times(2.0), Times(3.0), Shift(1.0)):
+                self.save_artifact(obj)
+            self.save_chain(0, {"fold_0": 0, "fold_1": 1}, "fold-wise", 0)
+            self.save_prediction(0, True, "fold_0", None, 0.2, None)
+            self.save_arrays(0, True, True)
 
     # ------------------------------------------------------------------ help
 
@@ -97,16 +103,6 @@ class Workspace(RuleBasedStateMachine):
         self.model.runs[run_id] = {"name": name, "status": "running", "summary": None, "error": None}
 
     @precondition(lambda self: not self.doomed)
-    @rule(number=which, fails=st.booleans())
-    def end_run(self, number: int, fails: bool) -> None:
-        run_id = self.pick(self.model.runs, number)
-        verb = self.store.fail_run if fails else self.store.complete_run
-        said: Any = "singular" if fails else {"n": number}
-        if self.known(verb, run_id in self.model.runs, run_id, said):
-            changed = {"status": "failed", "error": said} if fails else {"status": "completed", "summary": said}
-            self.model.runs[run_id].update(changed)
-
-    @precondition(lambda self: not self.doomed)
     @rule(number=which)
     def begin_pipeline(self, number: int) -> None:
         run_id = self.pick(self.model.runs, number)
@@ -120,12 +116,19 @@ class Workspace(RuleBasedStateMachine):
         return None
 
     @precondition(lambda self: not self.doomed)
-    @rule(number=which, best=st.sampled_from([0.1, 0.2, 0.3]))
-    def complete_pipeline(self, number: int, best: float) -> None:
-        pipeline_id = self.pick(self.model.pipelines, number)
-        known = pipeline_id in self.model.pipelines
-        if self.known(self.store.complete_pipeline, known, pipeline_id, best, None, "rmse", 3):
-            self.model.pipelines[pipeline_id].update(status="completed", best_val=best)
+    @rule(number=which, how=st.sampled_from(["run completed", "run failed", "pipeline completed"]), best=some)
+    def finish(self, number: int, how: str, best: int) -> None:
+        what, status = how.split()
+        rows = self.model.runs if what == "run" else self.model.pipelines
+        identity = self.pick(rows, number)
+        verb, *arguments = {
+            "run completed": (self.store.complete_run, {"best": best}),
+            "run failed": (self.store.fail_run, "singular"),
+            "pipeline completed": (self.store.complete_pipeline, best / 10, None, "rmse", 3),
+        }[how]
+        if self.known(verb, identity in rows, identity, *arguments):
+            changed = {"run completed": {"summary": {"best": best}}, "run failed": {"error": "singular"}}
+            rows[identity].update(changed.get(how, {"best_val": best / 10}), status=status)
 
     @precondition(lambda self: not self.doomed)
     @rule(number=which)
@@ -149,19 +152,16 @@ class Workspace(RuleBasedStateMachine):
     # ------------------------------------------------------------------ artifacts
 
     @precondition(lambda self: not self.doomed)
-    @rule(obj=objects)
-    def save_artifact(self, obj: Any) -> None:
-        self._noted(obj, self.store.save_artifact(obj, type(obj).__name__, "operator", "joblib"))
-
-    @rule(obj=objects)
-    def prepare_artifact(self, obj: Any) -> None:
-        self.prepared.append((obj, self.store.prepare_artifact(obj, type(obj).__name__, "operator")))
-
-    @precondition(lambda self: not self.doomed and self.prepared)
-    @rule(number=which)
-    def save_prepared(self, number: int) -> None:
-        obj, prepared = self.prepared[number % len(self.prepared)]
-        self._noted(obj, self.store.save_artifact(prepared))
+    @rule(obj=objects, how=st.sampled_from(["save", "prepare", "save prepared"]))
+    def save_artifact(self, obj: Any, how: str = "save") -> None:
+        """What was prepared is saved later: by then a clean-up may have taken its file."""
+        if how == "prepare":
+            self.prepared.append((obj, self.store.prepare_artifact(obj, type(obj).__name__, "operator")))
+        elif how == "save":
+            self._noted(obj, self.store.save_artifact(obj, type(obj).__name__, "operator", "joblib"))
+        elif self.prepared:
+            obj, prepared = self.prepared.pop(0)
+            self._noted(obj, self.store.save_artifact(prepared))
 
     def _noted(self, obj: Any, artifact_id: str) -> None:
         known = self.model.artifact_of(obj)
@@ -184,26 +184,18 @@ class Workspace(RuleBasedStateMachine):
         self.model.artifacts.setdefault(name, Artifact(of.obj, refs=1))
 
     @precondition(lambda self: not self.doomed)
-    @rule()
-    def gc(self) -> None:
+    @rule(an_hour_later=st.booleans())
+    def gc(self, an_hour_later: bool) -> None:
+        if an_hour_later and not self.depth:
+            change(self.path, "UPDATE artifact_saves SET saved_at = saved_at - INTERVAL 61 MINUTE")
+            for artifact in self.model.artifacts.values():
+                artifact.fresh = False
         assert self.store.gc_artifacts() == self.model.collect(old_too=True)
-
-    @precondition(lambda self: not self.depth)
-    @rule()
-    def an_hour_passes(self) -> None:
-        change(self.path, "UPDATE artifact_saves SET saved_at = saved_at - INTERVAL 61 MINUTE")
-        for artifact in self.model.artifacts.values():
-            artifact.fresh = False
 
     # ------------------------------------------------------------------ chains and aliases
 
     @precondition(lambda self: not self.doomed)
-    @rule(
-        number=which,
-        folds=st.dictionaries(st.sampled_from(FOLDS), some, min_size=1),
-        transformer=st.sampled_from(["none", "shared", "fold-wise"]),
-        shift=some,
-    )
+    @rule(number=which, folds=folds, transformer=transformers, shift=some)
     def save_chain(self, number: int, folds: dict[str, int], transformer: str, shift: int) -> None:
         pipeline_id = self.pick(self.model.pipelines, number)
         of_kind = {
@@ -235,19 +227,21 @@ class Workspace(RuleBasedStateMachine):
             self.model.chains[chain_id].summary = self.model.summary(chain_id)
 
     @precondition(lambda self: not self.doomed)
-    @rule(name=st.sampled_from(["champion", "fat/challenger"]), number=which, through=st.booleans())
-    def set_alias(self, name: str, number: int, through: bool) -> None:
+    @rule(
+        name=st.sampled_from(["champion", "fat/challenger"]), number=which, how=st.sampled_from(["id", "alias", "off"])
+    )
+    def set_alias(self, name: str, number: int, how: str) -> None:
+        """Let it name a chain, by the chain's id or another alias, or nothing."""
+        if how == "off":
+            if self.known(self.store.remove_alias, name in self.model.current, name):
+                self.model.current.remove(name)
+            return
         chain_id = self.pick(self.model.chains, number)
         other = next((alias for alias in self.model.current if self.model.aliases[alias][0] == chain_id), chain_id)
-        if self.known(self.store.set_alias, chain_id in self.model.chains, name, other if through else chain_id):
+        named = other if how == "alias" else chain_id
+        if self.known(self.store.set_alias, chain_id in self.model.chains, name, named):
             self.model.aliases.setdefault(name, []).insert(0, chain_id)
             self.model.current.add(name)
-
-    @precondition(lambda self: not self.doomed)
-    @rule(name=st.sampled_from(["champion", "fat/challenger"]))
-    def remove_alias(self, name: str) -> None:
-        if self.known(self.store.remove_alias, name in self.model.current, name):
-            self.model.current.remove(name)
 
     # ------------------------------------------------------------------ predictions
 
@@ -256,7 +250,7 @@ class Workspace(RuleBasedStateMachine):
         number=which,
         with_chain=st.booleans(),
         fold=st.sampled_from(FOLDS[:2]),
-        branch=st.sampled_from([None, 0]),
+        branch=st.sampled_from([None, None, None, 0]),
         score=scores,
         named=st.sampled_from([None, "mine", "other"]),
     )
@@ -330,21 +324,31 @@ class Workspace(RuleBasedStateMachine):
         assert self.store.delete_run(run_id, delete_artifacts, force=force) == rows
         return None
 
-    @precondition(lambda self: not self.depth)
+    @precondition(lambda self: not self.depth and self.steps > 8)
     @rule()
     def reopen(self) -> None:
+        self.steps = 0
         self.store.close()
         with pytest.raises(StoreClosedError):
             self.store.begin_run("closed", {}, [])
         self.store = WorkspaceStore(self.path)
-        self.compare()
+        compare(self.store, self.model)
+        compare_one_by_one(self.store, self.model)
 
     # ------------------------------------------------------------------ units of work
 
     @precondition(lambda self: len(self.depth) < 2 and not self.doomed)
-    @rule(watched=st.booleans())
-    def begin(self, watched: bool) -> None:
-        """A unit that is not watched is not asked anything until it ends, so that its rows stay collected."""
+    @rule()
+    def begin_watched(self) -> None:
+        self._begin(watched=True)
+
+    @precondition(lambda self: len(self.depth) < 2 and not self.doomed)
+    @rule()
+    def begin(self) -> None:
+        """This one is not asked anything until it ends, so that its rows stay collected."""
+        self._begin(watched=False)
+
+    def _begin(self, *, watched: bool) -> None:
         if not self.depth:
             self.saved = copy.deepcopy(self.model)
             self.watched = watched
@@ -353,31 +357,26 @@ class Workspace(RuleBasedStateMachine):
         self.depth.append(unit)
 
     @precondition(lambda self: self.depth)
-    @rule()
-    def commit(self) -> None:
+    @rule(error=st.sampled_from([None, None, OnPurposeError, KeyboardInterrupt]))
+    def end(self, error: type[BaseException] | None) -> None:
+        """An exception that leaves an inner unit dooms the outer, though it is caught in between."""
         unit = self.depth.pop()
-        if self.doomed and not self.depth:
+        if error is not None:
+            assert not unit.__exit__(error, error("on purpose"), None), "the exception goes on"
+        elif self.doomed and not self.depth:
             with pytest.raises(TransactionError):
                 unit.__exit__(None, None, None)
-            self._rolled_back()
         else:
             unit.__exit__(None, None, None)
-            self.watched |= not self.depth
-
-    @precondition(lambda self: self.depth)
-    @rule(kind=st.sampled_from([OnPurpose, KeyboardInterrupt]))
-    def fail(self, kind: type[BaseException]) -> None:
-        """An exception leaves the innermost unit; caught outside of an inner one, it dooms the outer all the same."""
-        unit, error = self.depth.pop(), kind("on purpose")
-        assert not unit.__exit__(kind, error, None), "the exception goes on"
         if self.depth:
-            self.doomed = True
-        else:
+            self.doomed |= error is not None
+        elif self.doomed or error is not None:
             self._rolled_back()
+        self.watched |= not self.depth
 
     def _rolled_back(self) -> None:
         assert self.saved is not None
-        self.model, self.doomed, self.watched = self.saved, False, True
+        self.model, self.doomed = self.saved, False
 
     @precondition(lambda self: self.doomed)
     @rule()
@@ -390,113 +389,20 @@ class Workspace(RuleBasedStateMachine):
 
     @invariant()
     def answers_are_the_same(self) -> None:
+        self.steps += 1
         if self.watched and not self.doomed:
-            # In one unit, which is quicker; `reopen` asks outside of any.
+            # In one unit, which is quicker; `reopen` asks outside of any, and asks more.
             with self.store.transaction():
-                self.compare()
+                compare(self.store, self.model)
             if not self.depth:
-                self.compare_files_and_counters()
-
-    def compare(self) -> None:
-        store, model = self.store, self.model
-        assert store.list_runs().select("run_id", "name", "status", "error").rows() == [
-            (key, row["name"], row["status"], row["error"]) for key, row in reversed(model.runs.items())
-        ]
-        for run_id, run in model.runs.items():
-            answer = store.get_run(run_id)
-            assert answer is not None
-            assert (answer["summary"], answer["datasets"]) == (run["summary"], [run["name"]])
-            of_run = model.pipelines_of(run_id)
-            assert store.list_pipelines(run_id=run_id)["pipeline_id"].to_list() == of_run[::-1]
-            assert store.get_run_log_summary(run_id).select("pipeline_id", "log_count", "warning_count").rows() == [
-                (key, len(lines), sum(line["level"] == "warning" for line in lines))
-                for key in of_run
-                for lines in [[line for line in model.logs if line["pipeline_id"] == key]]
-            ]
-        assert store.list_pipelines().select("pipeline_id", "status", "best_val", "error").rows() == [
-            (key, row["status"], row["best_val"], row["error"]) for key, row in reversed(model.pipelines.items())
-        ]
-        for pipeline_id in model.pipelines:
-            lines = [line for line in model.logs if line["pipeline_id"] == pipeline_id]
-            assert store.get_pipeline_log(pipeline_id).select("step_idx", "event").rows() == [
-                (line["step_idx"], line["event"]) for line in sorted(lines, key=lambda line: line["step_idx"])
-            ]
-        self.compare_chains()
-        self.compare_predictions()
-
-    def compare_chains(self) -> None:
-        store, model = self.store, self.model
-        assert store.query_chain_summaries().select(
-            "chain_id", "pipeline_id", "cv_val_score", "cv_fold_count"
-        ).rows() == [
-            (key, chain.pipeline, pytest.approx(chain.summary[0]), chain.summary[1])
-            for key, chain in reversed(model.chains.items())
-        ]
-        for chain_id, chain in model.chains.items():
-            answer = store.get_chain(chain_id)
-            assert answer is not None
-            assert answer["fold_artifacts"] == chain.folds
-            np.testing.assert_allclose(store.replay_chain(chain_id, X), model.predicted(chain_id))
-        assert dict(store.list_aliases().select("alias", "chain_id").rows()) == {
-            name: model.aliases[name][0] for name in model.current
-        }
-        for name, history in model.aliases.items():
-            assert store.alias_history(name)["chain_id"].to_list() == history
-        best = model.best_chain()
-        if best is None:
-            self.refused(UnknownIdError, store.best_chain, "tecator")
-        else:
-            assert store.best_chain("tecator") == best
-
-    def compare_predictions(self) -> None:
-        store, model = self.store, self.model
-        assert store.query_predictions().select("prediction_id", "pipeline_id", "chain_id", "val_score").rows() == [
-            (key, row.pipeline, row.chain, row.score) for key, row in reversed(model.predictions.items())
-        ]
-        assert store.top_predictions(100)["val_score"].to_list() == model.top()
-        for prediction_id, row in model.predictions.items():
-            answer = store.get_prediction(prediction_id, load_arrays=True)
-            assert answer is not None
-            for name, values in (row.arrays or dict.fromkeys(["y_true", "y_pred", "y_proba"])).items():
-                if values is None:
-                    assert answer[name] is None
-                else:
-                    np.testing.assert_array_equal(answer[name], values)
-        for artifact_id, artifact in model.artifacts.items():
-            assert store.load_artifact(artifact_id) == artifact.obj
-
-    def compare_files_and_counters(self) -> None:
-        model = self.model
-        with opened(self.path) as connection:
-
-            def rows(sql: str) -> list[tuple[Any, ...]]:
-                return connection.execute(sql).fetchall()
-
-            artifacts = rows("SELECT artifact_id, ref_count, artifact_path FROM artifacts")
-            edges = rows("SELECT artifact_id, sum(count)::INTEGER FROM chain_artifacts GROUP BY artifact_id")
-            held = {table: rows(f"SELECT count(*) FROM {table}")[0][0] for table in self.ROWS}
-        assert {key: count for key, count, _ in artifacts} == {
-            key: artifact.refs for key, artifact in model.artifacts.items()
-        }
-        assert {path for *_, path in artifacts} <= artifact_files(self.path)
-        assert Counter(dict(edges)) == model.edges()
-        assert held == {table: count(model) for table, count in self.ROWS.items()}, "nothing is left behind"
-
-    ROWS: ClassVar[dict[str, Callable[[Model], int]]] = {
-        "run_origins": lambda model: len(model.runs),
-        "chain_context": lambda model: len(model.chains),
-        "prediction_arrays": lambda model: sum(row.arrays is not None for row in model.predictions.values()),
-        "logs": lambda model: len(model.logs),
-        "artifact_saves": lambda model: len(model.artifacts),
-        "aliases": lambda model: sum(map(len, model.aliases.values())),
-    }
+                compare_inside(self.store, self.model)
 
     def teardown(self) -> None:
         while self.depth:
-            self.fail(OnPurpose)
+            self.end(OnPurposeError)
         self.watched = True
         self.reopen()
-        self.compare_files_and_counters()
+        compare_inside(self.store, self.model)
         self.store.close()
         self.folder.cleanup()
 
@@ -504,7 +410,7 @@ class Workspace(RuleBasedStateMachine):
 thorough = os.environ.get("N4A_HYPOTHESIS") == "thorough"
 
 Workspace.TestCase.settings = settings(
-    max_examples=100 if thorough else 10,
+    max_examples=100 if thorough else 16,
     stateful_step_count=50 if thorough else 30,
     deadline=None,
     derandomize=not thorough,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import polars as pl
 
@@ -218,7 +219,7 @@ class ChainVerbs(StoreBase):
 
     def replay_chain(
         self, chain_id: str, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None = None
-    ) -> npt.NDArray[Any]:
+    ) -> np.ndarray:  # type: ignore[type-arg]
         """Predict with a stored chain.
 
         Parameters

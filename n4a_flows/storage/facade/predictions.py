@@ -183,7 +183,7 @@ class PredictionVerbs(StoreBase):
         self,
         n: int,
         metric: str = "val_score",
-        ascending: bool = True,
+        ascending: bool | None = None,
         partition: str | None = "val",
         dataset_name: str | None = None,
         group_by: str | None = None,
@@ -195,7 +195,7 @@ class PredictionVerbs(StoreBase):
         metric
             A column of `predictions`. Values that are no finite number come last, whichever way it is sorted.
         ascending
-            True when the smallest value is the best one, as for RMSE.
+            True when the smallest value is the best one, as for RMSE. Known from the metric of the predictions when left out.
         partition, dataset_name
             Only predictions of these.
         group_by
