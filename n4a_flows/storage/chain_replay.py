@@ -36,7 +36,7 @@ Load = Callable[[str], Any]
 
 def replay_chain(
     store: Replays, chain_id: str, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None = None
-) -> np.ndarray:  # type: ignore[type-arg]
+) -> np.ndarray:
     """Predict with a chain of a store; takes, returns and raises what `WorkspaceStore.replay_chain` does."""
     return store.replay_chain(chain_id=chain_id, X=X, wavelengths=wavelengths)
 
@@ -46,7 +46,7 @@ class Replays(Protocol):
 
     def replay_chain(
         self, chain_id: str, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None = None
-    ) -> np.ndarray: ...  # type: ignore[type-arg]
+    ) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)

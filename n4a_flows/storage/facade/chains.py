@@ -219,7 +219,7 @@ class ChainVerbs(StoreBase):
 
     def replay_chain(
         self, chain_id: str, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None = None
-    ) -> np.ndarray:  # type: ignore[type-arg]
+    ) -> np.ndarray:
         """Predict with a stored chain.
 
         Parameters
