@@ -26,10 +26,12 @@ def test_the_python_example_runs(
     row = ",".join(["new", *map(str, spectra.X[0])])
     (incoming / "new.csv").write_text(f"{header}\n{row}\n")
     exec(example.group(1), {})
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("1 files scored, fat.n4a written, fat of the first sample: 2"), last
+    shown = capsys.readouterr().out
+    assert "1 files scored, fat.n4a written" in shown
     assert (tmp_path / "workspace" / "exports" / "fat.n4a").is_file()
-    assert spectra.targets["fat"][0] == 22.5
+    predicted = re.search(r"\[ *([\d.]+)", shown.splitlines()[-1])
+    assert predicted is not None
+    assert abs(float(predicted[1]) - spectra.targets["fat"][0]) < 5
 
 
 def test_the_two_commands_are_make_targets() -> None:

@@ -230,6 +230,25 @@ def test_two_saves_are_two_references_and_a_row_at_zero_is_collected(store: Work
     assert store.vacuum() is None
 
 
+def test_registered_bytes_are_known_to_a_save_in_the_same_unit(store: WorkspaceStore) -> None:
+    prepared = store.prepare_artifact(Times(2.0), "Times", "model")
+    digest, size = prepared.serialized.content_hash, len(prepared.serialized.data)
+    with store.transaction():
+        store.register_existing_artifact("mine", prepared.relative_path, digest, "Times", "model", "joblib", size)
+        assert store.save_artifact(prepared) == "mine"
+    assert look(store.workspace_path, "SELECT artifact_id, ref_count FROM artifacts") == [("mine", 2)]
+
+
+def test_a_pipeline_that_an_alias_needs_is_not_failed_and_the_unit_stays_whole(store: WorkspaceStore) -> None:
+    pipeline_id = store.begin_pipeline(store.begin_run("r", {}, []), "p", [], {}, "d", "h")
+    store.set_alias("champion", store.save_chain(pipeline_id, STEPS, 1, "Times", "", "per_fold", {}, {}))
+    with store.transaction():
+        store.begin_run("kept", {}, [])
+        with pytest.raises(ValueError, match="champion"):
+            store.fail_pipeline(pipeline_id, "too late")
+    assert sorted(store.list_runs()["name"]) == ["kept", "r"]
+
+
 # ---------------------------------------------------------------------- replay
 
 
