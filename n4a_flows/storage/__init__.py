@@ -11,6 +11,7 @@ from n4a_flows.storage.chains import ChainContext
 from n4a_flows.storage.codecs import SerializedArtifact, serialize
 from n4a_flows.storage.compaction import CompactReport
 from n4a_flows.storage.folds import fold_key_candidates, normalize_fold_key, parse_numeric_fold_key
+from n4a_flows.storage.gc import GcPlan, GcReport
 from n4a_flows.storage.predictions import REFIT_CONTEXT_STACKING, REFIT_CONTEXT_STANDALONE
 from n4a_flows.storage.predictor import Predictor
 from n4a_flows.storage.scoring import ScoredFile, ScoredSample
@@ -29,6 +30,8 @@ __all__ = [
     "CompactReport",
     "ExecutionStep",
     "ExecutionTrace",
+    "GcPlan",
+    "GcReport",
     "Predictor",
     "PreparedArtifact",
     "ScoredFile",

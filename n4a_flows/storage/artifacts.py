@@ -108,15 +108,20 @@ class ArtifactFiles:
         self._write_if_absent(relative_path, artifact)
 
     def remove(self, relative_paths: Iterable[str]) -> None:
-        """Remove files, and the folders that are empty then; what cannot be removed is left as an orphan and logged."""
+        """Remove files; what cannot be removed is left as an orphan and logged."""
         for relative_path in relative_paths:
             path = self.path(relative_path)
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 logger.warning("The file %s is not needed any more, but cannot be removed: %s", path, error.strerror)
-            with contextlib.suppress(OSError):
-                path.parent.rmdir()
+
+    def remove_empty_folders(self) -> None:
+        """Remove the folders that hold nothing; whoever is about to write into one makes it again."""
+        for folder in self.folder.iterdir():
+            if folder.is_dir():
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
 
     def read(self, relative_path: str, expected_hash: str) -> bytes:
         """The bytes of a file, after comparing them with the hash that was recorded.

@@ -1,15 +1,13 @@
-"""Deletion and garbage collection: rows with everything that hangs on them, and files that no chain needs."""
+"""Deletion: rows with everything that hangs on them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
-from n4a_flows.storage import aliases, records
+from n4a_flows.storage import aliases, gc, records
 from n4a_flows.storage.artifacts import ArtifactFiles
 from n4a_flows.storage.chain_builder import referenced_artifacts
-from n4a_flows.storage.errors import ArtifactMissingError
 from n4a_flows.storage.folds import normalize_fold_key
 from n4a_flows.storage.json_values import from_json
 from n4a_flows.storage.session import Session
@@ -26,7 +24,7 @@ def delete_run(session: Session, files: ArtifactFiles, run_id: str, delete_artif
     removed += _delete(session, "runs", "run_id = ?", [run_id])
     session.memo.clear()
     if delete_artifacts:
-        collect(session, files, saved_before=None)
+        gc.collect_released(session, files)
     return removed
 
 
@@ -81,60 +79,6 @@ def _delete(session: Session, table: str, where: str, parameters: Sequence[Any])
     return session.changed(f"DELETE FROM {table} WHERE {where}", parameters)
 
 
-def collect(session: Session, files: ArtifactFiles, saved_before: datetime | None) -> int:
-    """Remove the artifacts that no chain references and that have no reference left, or were last saved before a moment.
-
-    The rows go with the commit, the files right after it while the store is still held: a crash leaves an orphan file at most.
-
-    Returns
-    -------
-    How many files go.
-
-    Raises
-    ------
-    ArtifactMissingError
-        When the file of a referenced artifact is missing; nothing is removed then.
-    """
-    unreferenced = "NOT EXISTS (SELECT 1 FROM chain_artifacts e WHERE e.artifact_id = a.artifact_id)"
-    old = "FALSE" if saved_before is None else "coalesce(s.saved_at, a.created_at) < ?"
-    garbage = session.rows(
-        "SELECT a.artifact_id, a.artifact_path FROM artifacts a LEFT JOIN artifact_saves s USING (artifact_id) "
-        f"WHERE {unreferenced} AND (a.ref_count <= 0 OR {old})",
-        [] if saved_before is None else [saved_before],
-    )
-    if not garbage:
-        return 0
-    ids = [artifact_id for artifact_id, _ in garbage]
-    kept = session.rows(
-        "SELECT artifact_path, artifact_id IN (SELECT artifact_id FROM chain_artifacts) FROM artifacts "
-        "WHERE NOT list_contains(?, artifact_id)",
-        [ids],
-    )
-    _refuse_missing(files, (path for path, referenced in kept if referenced))
-    still_used = {path for path, _ in kept}
-    going = sorted({path for _, path in garbage} - still_used)
-    for table in ("artifacts", "artifact_saves"):
-        _delete(session, table, "list_contains(?, artifact_id)", [ids])
-    session.memo.clear()
-    session.after_commit.append(lambda: files.remove(_unused(session, going)))
-    return sum(files.path(path).exists() for path in going)
-
-
-def _unused(session: Session, paths: Sequence[str]) -> list[str]:
-    """Those of the paths that no row names: the same bytes may have been saved again in this transaction."""
-    rows = session.written("SELECT artifact_path FROM artifacts WHERE list_contains(?, artifact_path)", [list(paths)])
-    return sorted(set(paths) - {path for (path,) in rows})
-
-
-def _refuse_missing(files: ArtifactFiles, paths: Iterable[str]) -> None:
-    missing = [path for path in paths if not files.path(path).exists()]
-    if missing:
-        raise ArtifactMissingError(
-            f"Nothing was removed, for {len(missing)} artifact files that chains need are missing, the first is "
-            f"{files.path(missing[0])}. Restore them from a backup, then collect again."
-        )
-
-
 def trim_run(
     session: Session, files: ArtifactFiles, run_id: str, dataset_name: str, winning_pipeline_ids: Sequence[str]
 ) -> int:
@@ -149,7 +93,7 @@ def trim_run(
     )
     for chain in chains:
         _trim(session, chain, winner=chain["pipeline_id"] in set(winning_pipeline_ids))
-    return collect(session, files, saved_before=None)
+    return gc.collect_released(session, files)
 
 
 def _trim(session: Session, chain: dict[str, Any], *, winner: bool) -> None:

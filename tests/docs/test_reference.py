@@ -8,6 +8,7 @@ import inspect
 import textwrap
 import typing
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 import n4a_flows.spectra
 import n4a_flows.storage
 import n4a_flows.training
-from n4a_flows.storage import Axis, WorkspaceStore, errors
+from n4a_flows.storage import Axis, GcPlan, WorkspaceStore, errors
 from n4a_flows.storage.errors import N4AError
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -155,6 +156,10 @@ def test_verbs_name_the_error_that_they_raise_for_what_does_not_exist(tmp_path: 
 def _unknown(kind: Any, folder: Path) -> Any:
     """An argument of this kind that names nothing in a workspace."""
     text = str(kind)
+    if kind is timedelta:
+        return timedelta(seconds=-1)
+    if kind is GcPlan:
+        return GcPlan("", "2026-01-01T00:00:00", (), (), 0, 0)
     if kind == Axis | None or "datetime" in text:
         return None
     if "PathLike" in text:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from n4a_flows.storage import cleanup, compaction
-from n4a_flows.storage.clock import now
+from n4a_flows.storage import cleanup, compaction, gc
 from n4a_flows.storage.compaction import CompactReport
 from n4a_flows.storage.facade.base import StoreBase
+from n4a_flows.storage.gc import GcPlan, GcReport
 
 GRACE = timedelta(hours=1)
 """How long an artifact that no chain references is left alone, for a recording may still be on its way."""
@@ -48,8 +48,40 @@ class UpkeepVerbs(StoreBase):
         with self._writing("delete_run") as session:
             return cleanup.delete_run(session, self._files, run_id, delete_artifacts, force)
 
+    def plan_gc(self, grace: timedelta = GRACE) -> GcPlan:
+        """Find what a garbage collection would remove; nothing is changed.
+
+        Parameters
+        ----------
+        grace
+            Artifacts without a chain that were saved, and files without a row that were written, within this time are left alone: a
+            recording may be on its way.
+
+        Raises
+        ------
+        ArtifactMissingError
+            When the file of an artifact that a chain needs is missing: restore it first.
+        InvalidInputError
+            When the grace period is negative.
+        """
+        with self._reading("plan_gc") as session:
+            return gc.plan(session, self._files, grace)
+
+    def apply_gc(self, plan: GcPlan) -> GcReport:
+        """Remove exactly what a plan names, less what has come alive since.
+
+        Raises
+        ------
+        ArtifactMissingError
+            When the file of an artifact that a chain needs is missing; nothing is removed then.
+        """
+        with self._writing("apply_gc") as session:
+            return gc.apply(session, self._files, plan)
+
     def gc_artifacts(self) -> int:
         """Remove artifacts that no chain references and that have no reference left, or were saved over an hour ago.
+
+        This is `plan_gc` and `apply_gc` in one.
 
         Returns
         -------
@@ -58,10 +90,10 @@ class UpkeepVerbs(StoreBase):
         Raises
         ------
         ArtifactMissingError
-            When there is garbage, but the file of an artifact that a chain needs is missing; nothing is removed then.
+            When the file of an artifact that a chain needs is missing; nothing is removed then.
         """
         with self._writing("gc_artifacts") as session:
-            return cleanup.collect(session, self._files, saved_before=now() - GRACE)
+            return gc.apply(session, self._files, gc.plan(session, self._files, GRACE)).removed_files
 
     def compact(self, min_dead_share: float = 0.3) -> CompactReport:
         """Rewrite the database file without the space of deleted rows, if enough of it is dead.
