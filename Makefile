@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKSPACE ?= demo-workspace
 
-.PHONY: demo test lint clean
+.PHONY: demo test torture lint clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -16,6 +16,10 @@ demo: $(VENV)/.installed  ## train, score, export on real spectra
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
+
+torture: $(VENV)/.installed  ## the long versions of the tests that look for lost writes
+	N4A_LONG=1 N4A_HYPOTHESIS=thorough $(BIN)/python -m pytest -s -o faulthandler_timeout=1800 \
+		tests/storage/test_two_processes.py tests/storage/test_state_machine.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -9,7 +9,9 @@ import typer
 import yaml
 
 from n4a_flows.block import WorkspaceStoreBlock
+from n4a_flows.cli import upkeep
 from n4a_flows.cli.console import out, print_error, print_leaderboard, print_quarantined, working
+from n4a_flows.cli.upkeep import DEFAULT_WORKSPACE, Workspace
 from n4a_flows.storage.errors import DefinitionError, MissingFileError, N4AError, WorkspaceError
 
 app = typer.Typer(
@@ -19,10 +21,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Workspace = Annotated[Path, typer.Option("--workspace", "-w", help="Folder of the workspace.")]
+upkeep.register(app)
+
 Dataset = Annotated[str | None, typer.Option(help='With "best": the dataset whose best chain is meant.')]
 Target = Annotated[str | None, typer.Option(help='With "best": the target whose best chain is meant.')]
-DEFAULT_WORKSPACE = Path("workspace")
 
 
 def run() -> int:

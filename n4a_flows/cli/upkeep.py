@@ -1,0 +1,91 @@
+"""Commands that look after a workspace. They need no Prefect, and exit with codes that scripts can use.
+
+0: done; 1: refused or failed, one line on stderr says why; 2: wrong usage.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from n4a_flows.cli.console import out
+from n4a_flows.storage import WorkspaceStore
+from n4a_flows.storage.errors import WorkspaceError
+
+Workspace = Annotated[Path, typer.Option("--workspace", "-w", help="Folder of the workspace.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DEFAULT_WORKSPACE = Path("workspace")
+
+
+def gc(
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    grace: Annotated[float, typer.Option(help="Hours for which what no chain needs yet is left alone.")] = 1.0,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove artifacts that no chain needs, and files that no artifact names.
+
+    Example: n4a-flows gc --dry-run
+    """
+    with opened(workspace) as store:
+        plan = store.plan_gc(timedelta(hours=grace))
+        report = None if dry_run else store.apply_gc(plan)
+    if as_json:
+        print_json({"plan": plan.to_dict(), "report": None if report is None else asdict(report)})
+        return
+    if report is None:
+        reasons = [(item.path, item.reason) for item in plan.artifacts] + [
+            (item.path, item.reason) for item in plan.orphans
+        ]
+        for path, reason in reasons:
+            out.print(f"{path}: {reason}", markup=False)
+        out.print(f"{plan.files} files, {plan.bytes} bytes would go")
+    else:
+        out.print(f"{report.removed_files} files, {report.freed_bytes} bytes removed")
+    if plan.foreign:
+        out.print(f"{len(plan.foreign)} files in artifacts/ are not ours and were left alone")
+
+
+def vacuum(
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    min_dead_share: Annotated[
+        float, typer.Option(help="Least share of dead rows for which it is done (0 to 1).")
+    ] = 0.3,
+    as_json: AsJson = False,
+) -> None:
+    """Make the database file smaller when enough of its rows were deleted.
+
+    Example: n4a-flows vacuum --min-dead-share 0.5
+    """
+    with opened(workspace) as store:
+        report = store.compact(min_dead_share)
+    if as_json:
+        print_json(asdict(report))
+    elif report.compacted:
+        out.print(f"{report.bytes_before} bytes before, {report.bytes_after} after")
+    else:
+        out.print(f"nothing done: {report.dead_share:.0%} of the rows are dead, {report.bytes_before} bytes")
+
+
+def opened(workspace: Path) -> WorkspaceStore:
+    """The store of a workspace that exists; a mistyped folder does not become a new one."""
+    if not (workspace / "store.duckdb").is_file():
+        raise WorkspaceError(f"There is no workspace in {workspace}: name one with --workspace.")
+    return WorkspaceStore(workspace)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    out.print(json.dumps(value, indent=2, default=str), markup=False)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    for command in (gc, vacuum):
+        app.command()(command)

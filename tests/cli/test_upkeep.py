@@ -1,0 +1,53 @@
+"""The commands that look after a workspace, without Prefect."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from n4a_flows.storage import WorkspaceStore
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """A workspace with one artifact that no chain needs."""
+    WorkspaceStore(tmp_path / "ws").save_artifact("loose", "str", "model", "joblib")
+    return tmp_path / "ws"
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = Path(sys.executable).with_name("n4a-flows")
+    return subprocess.run([command, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+
+
+def test_gc_shows_its_plan_and_carries_it_out(workspace: Path) -> None:
+    files = [path for path in (workspace / "artifacts").rglob("*") if path.is_file()]
+    dry = run("gc", "-w", workspace, "--grace", "0", "--dry-run")
+    assert (dry.returncode, dry.stderr) == (0, "")
+    assert "no chain references it" in dry.stdout
+    assert "1 files" in dry.stdout
+    assert files[0].exists()
+    assert "0 files" in run("gc", "-w", workspace).stdout, "it was saved lately"
+    done = json.loads(run("gc", "-w", workspace, "--grace", "0", "--json").stdout)
+    assert done["report"]["removed_files"] == done["plan"]["files"] == 1
+    assert not files[0].exists()
+
+
+def test_vacuum_says_what_it_did(workspace: Path) -> None:
+    assert "nothing done" in run("vacuum", "-w", workspace, "--min-dead-share", "1").stdout
+    report = json.loads(run("vacuum", "-w", workspace, "--min-dead-share", "0", "--json").stdout)
+    assert report["compacted"] is True
+    assert report["bytes_after"] == (workspace / "store.duckdb").stat().st_size
+
+
+@pytest.mark.parametrize("command", ["gc", "vacuum"])
+def test_a_mistyped_workspace_is_one_line_and_makes_nothing(tmp_path: Path, command: str) -> None:
+    result = run(command, "-w", tmp_path / "nowhere")
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: There is no workspace in")
+    assert not (tmp_path / "nowhere").exists()
