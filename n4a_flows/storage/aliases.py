@@ -28,6 +28,8 @@ def set_to(session: Session, alias: str, chain: str, note: str | None) -> None:
         )
     chain_id = resolve(session, chain)
     require(session, "chains", chain_id)
+    if get(session, alias) == chain_id:
+        return  # nothing moves, and its former chains stay where they are in the history
     moment = now()
     _end(session, alias, moment)
     row = {"alias": alias, "chain_id": chain_id, "set_at": moment, "note": note}

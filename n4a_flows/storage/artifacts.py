@@ -311,7 +311,9 @@ def stored(session: Session, files: ArtifactFiles, artifact_ids: Iterable[str]) 
 def register(session: Session, **row: object) -> None:
     """Add the row of an artifact whose file is there already, with one reference; a known id is left as it is."""
     if not session.rows("SELECT 1 FROM artifacts WHERE artifact_id = ?", [row["artifact_id"]]):
-        moment = now()
+        moment, digest = now(), str(row["content_hash"])
+        if _by_hash(session, digest) is None:
+            _known(session)[digest] = (str(row["artifact_id"]), str(row["artifact_path"]))
         session.append("artifacts", {**row, "ref_count": 1, "created_at": moment})
         session.append("artifact_saves", {"artifact_id": row["artifact_id"], "saved_at": moment})
 

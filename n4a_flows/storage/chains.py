@@ -117,6 +117,7 @@ def save(
         },
     )
     note_new(session, "chains", chain_id)
+    session.memo.setdefault("pipeline of chain", {})[chain_id] = row["pipeline_id"]
     return chain_id
 
 

@@ -30,8 +30,9 @@ def delete_run(session: Session, files: ArtifactFiles, run_id: str, delete_artif
 
 def fail_pipeline(session: Session, pipeline_id: str, error: str) -> None:
     """Mark a pipeline failed and take back what it had recorded."""
-    records.end(session, "pipelines", pipeline_id, "failed", error=error)
+    records.require(session, "pipelines", pipeline_id)
     delete_contents(session, [pipeline_id])
+    records.end(session, "pipelines", pipeline_id, "failed", error=error)
 
 
 def delete_contents(session: Session, pipeline_ids: Sequence[str], *, release: bool = True, force: bool = False) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ import yaml
 from n4a_flows.storage import queries
 from n4a_flows.storage.artifacts import write_durably
 from n4a_flows.storage.errors import UnknownIdError, WorkspaceError
-from n4a_flows.storage.json_values import from_json
+from n4a_flows.storage.json_values import from_json, to_json
 from n4a_flows.storage.session import Session
 
 
@@ -70,8 +69,8 @@ def _plain(value: Any) -> Any:
 
 
 def json_bytes(value: Any) -> bytes:
-    """Indented JSON, UTF-8."""
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+    """Indented JSON, UTF-8; numbers that JSON does not have are written as the database holds them."""
+    return ((to_json(value, "export", indent=2) or "null") + "\n").encode()
 
 
 def yaml_bytes(value: Any) -> bytes:

@@ -18,7 +18,7 @@ from n4a_flows.storage.errors import InvalidInputError
 _FLOAT_KEY = "$float"  # JSON has no NaN or infinity; {"$float": "nan"} stands for them.
 
 
-def to_json(value: Any, what: str = "value") -> str | None:
+def to_json(value: Any, what: str = "value", indent: int | None = None) -> str | None:
     """JSON text of a value, None for None.
 
     Tuples and sets become lists, numpy scalars and arrays numbers and lists, paths, dates and ids text, classes and functions
@@ -31,7 +31,7 @@ def to_json(value: Any, what: str = "value") -> str | None:
     """
     if value is None:
         return None
-    return json.dumps(_plain(value, what), ensure_ascii=False, allow_nan=False)
+    return json.dumps(_plain(value, what), ensure_ascii=False, allow_nan=False, indent=indent)
 
 
 def canonical_json(value: Any, what: str = "value") -> str:

@@ -35,6 +35,7 @@ def save(session: Session, row: Mapping[str, Any], prediction_id: str | None) ->
     require(session, "pipelines", pipeline_id)
     if row["chain_id"] is not None:
         require(session, "chains", row["chain_id"])
+        _refuse_foreign_chain(session, row["chain_id"], pipeline_id)
     encoded = {
         **row,
         "scores": to_json(row["scores"], "prediction's scores"),
@@ -56,6 +57,17 @@ def save(session: Session, row: Mapping[str, Any], prediction_id: str | None) ->
     session.memo.setdefault("predictions without arrays", set()).add(prediction_id)
     session.append("predictions", {**encoded, "prediction_id": prediction_id, "created_at": now()})
     return prediction_id
+
+
+def _refuse_foreign_chain(session: Session, chain_id: str, pipeline_id: str) -> None:
+    """A prediction goes when its pipeline goes, so its chain must be of the same one."""
+    known: dict[str, str] = session.memo.setdefault("pipeline of chain", {})
+    if chain_id not in known:
+        known[chain_id] = session.rows("SELECT pipeline_id FROM chains WHERE chain_id = ?", [chain_id])[0][0]
+    if known[chain_id] != pipeline_id:
+        raise InvalidInputError(
+            f"The chain {chain_id} belongs to another pipeline than the prediction ({pipeline_id})."
+        )
 
 
 def _ids_by_key(session: Session, pipeline_id: str) -> dict[tuple[Any, ...], str]:

@@ -47,6 +47,7 @@ def test_an_alias_moves_and_its_history_stays(store: WorkspaceStore, spectra: np
     chains = [train(store, spectra, y, components)[1] for components in (1, 2)]
     for chain_id in chains:
         store.set_alias("champion", chain_id)
+    store.set_alias("champion", chains[1], note="again")
     store.set_alias("copy", "champion")
     assert store.get_alias("champion") == chains[1]
     assert store.list_aliases()["alias"].to_list() == ["champion", "copy"]

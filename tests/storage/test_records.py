@@ -126,6 +126,16 @@ def test_labels_that_look_like_numbers_stay_labels(store: WorkspaceStore, pipeli
             store.save_prediction_arrays(other, refused, None)
 
 
+def test_a_prediction_and_its_chain_are_of_one_pipeline(store: WorkspaceStore, pipeline_id: str) -> None:
+    other = store.begin_pipeline(store.begin_run("other", {}, []), "p", [], {}, "d", "h")
+    model = store.save_artifact("m", "str", "model", "joblib")
+    steps = [{"step_idx": 1, "operator_class": "m"}]
+    chain_id = store.save_chain(other, steps, 1, "m", "", "per_fold", {"fold_0": model}, {})
+    with pytest.raises(InvalidInputError, match="another pipeline"):
+        save(store, pipeline_id, chain_id=chain_id)
+    assert save(store, other, chain_id=chain_id)
+
+
 def test_json_that_would_not_come_back_is_refused(store: WorkspaceStore) -> None:
     for refused in ({1: "a", "1": "b"}, {"$float": "1.5"}):
         with pytest.raises(InvalidInputError, match="config"):

@@ -324,6 +324,16 @@ class Workspace(RuleBasedStateMachine):
         assert self.store.delete_run(run_id, delete_artifacts, force=force) == rows
         return None
 
+    @precondition(lambda self: not self.doomed)
+    @rule(number=some)
+    def record_again(self, number: int) -> None:
+        """Delete a run and keep what it held anew, in one unit."""
+        held = [artifact.obj for artifact in self.model.artifacts.values()]
+        with self.store.transaction():
+            self.delete_run(number, True, True)
+            for obj in held[:3]:
+                self.save_artifact(obj)
+
     @precondition(lambda self: not self.depth and self.steps > 8)
     @rule()
     def reopen(self) -> None:
@@ -410,7 +420,7 @@ class Workspace(RuleBasedStateMachine):
 thorough = os.environ.get("N4A_HYPOTHESIS") == "thorough"
 
 Workspace.TestCase.settings = settings(
-    max_examples=100 if thorough else 12,
+    max_examples=100 if thorough else 16,
     stateful_step_count=50 if thorough else 30,
     deadline=None,
     derandomize=not thorough,
