@@ -54,7 +54,21 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "Other names of the storage room",
         ("REFIT_CONTEXT_STANDALONE", "REFIT_CONTEXT_STACKING", "WorkspaceStoreProtocol"),
     ),
-    ("n4a_flows.storage", "What upkeep reports", ("GcPlan", "GcReport", "CompactReport", "UpgradeReport")),
+    (
+        "n4a_flows.storage",
+        "What upkeep reports",
+        (
+            "GcPlan",
+            "GcReport",
+            "CompactReport",
+            "CheckReport",
+            "Finding",
+            "RepairReport",
+            "BackupReport",
+            "RestoreReport",
+            "UpgradeReport",
+        ),
+    ),
     ("n4a_flows.spectra", "Spectra", ("read_spectra", "load_dataset", "load_tecator", "Spectra", "RejectedRow")),
     ("n4a_flows.spectra", "Other names of the spectra room", ("SHIPPED", "Unit", "Signal")),
     (

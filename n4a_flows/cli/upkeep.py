@@ -1,6 +1,6 @@
 """Commands that look after a workspace. They need no Prefect, and exit with codes that scripts can use.
 
-0: done; 1: refused or failed, one line on stderr says why; 2: wrong usage.
+0: done; 1: refused or failed, one line on stderr says why; 2: wrong usage; 3: `check` found damage.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ Workspace = Annotated[Path, typer.Option("--workspace", "-w", help="Folder of th
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DEFAULT_WORKSPACE = Path("workspace")
+FOUND_DAMAGE = 3
 
 
 def gc(
@@ -73,6 +74,59 @@ def vacuum(
         out.print(f"nothing done: {report.dead_share:.0%} of the rows are dead, {report.bytes_before} bytes")
 
 
+def check(
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    full: Annotated[bool, typer.Option("--full", help="Also compare the bytes of every file with their hash.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look for damage: rows without files, files without rows, counts and links that are wrong. Exit code 3 when there is any.
+
+    Example: n4a-flows check --full
+    """
+    with opened(workspace) as store:
+        report = store.check("full" if full else "quick")
+    if as_json:
+        print_json({**asdict(report), "ok": report.ok})
+    else:
+        out.print(report.summary(), markup=False)
+    if not report.ok:
+        raise typer.Exit(FOUND_DAMAGE)
+
+
+def backup(
+    target: Annotated[Path, typer.Argument(help="Folder for the backup; an earlier one there is brought up to date.")],
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Make one consistent copy of the database and the artifacts, while others go on working.
+
+    Example: n4a-flows backup /mnt/backups/workspace
+    """
+    with opened(workspace) as store:
+        report = store.backup(target)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        out.print(f"{report.artifacts} artifacts and the database are in {report.target}", markup=False)
+        out.print(f"{report.copied_artifacts} artifacts, {report.copied_bytes} bytes were new")
+
+
+def restore(
+    backup_folder: Annotated[Path, typer.Argument(metavar="BACKUP", help="Folder that `backup` made.")],
+    target: Annotated[Path, typer.Argument(help="Where the workspace shall be; must not exist, or be empty.")],
+    as_json: AsJson = False,
+) -> None:
+    """Verify a backup and make a workspace of it.
+
+    Example: n4a-flows restore /mnt/backups/workspace workspace
+    """
+    report = WorkspaceStore.restore(backup_folder, target)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        out.print(f"{report.workspace} restored: {report.artifacts} artifacts, made {report.created}", markup=False)
+
+
 def opened(workspace: Path) -> WorkspaceStore:
     """The store of a workspace that exists; a mistyped folder does not become a new one."""
     if not (workspace / "store.duckdb").is_file():
@@ -87,5 +141,5 @@ def print_json(value: Any) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (gc, vacuum):
+    for command in (gc, vacuum, check, backup, restore):
         app.command()(command)

@@ -5,15 +5,18 @@ Nothing here imports Prefect.
 
 from n4a_flows.storage.artifacts import PreparedArtifact
 from n4a_flows.storage.axis import Axis
+from n4a_flows.storage.backup import BackupReport, RestoreReport
 from n4a_flows.storage.chain_builder import ChainBuilder
 from n4a_flows.storage.chain_replay import ChainPackage, replay_chain
 from n4a_flows.storage.chains import ChainContext
+from n4a_flows.storage.check import CheckReport, Finding
 from n4a_flows.storage.codecs import SerializedArtifact, serialize
 from n4a_flows.storage.compaction import CompactReport
 from n4a_flows.storage.folds import fold_key_candidates, normalize_fold_key, parse_numeric_fold_key
 from n4a_flows.storage.gc import GcPlan, GcReport
 from n4a_flows.storage.predictions import REFIT_CONTEXT_STACKING, REFIT_CONTEXT_STANDALONE
 from n4a_flows.storage.predictor import Predictor
+from n4a_flows.storage.repair import RepairReport
 from n4a_flows.storage.scoring import ScoredFile, ScoredSample
 from n4a_flows.storage.store_protocol import WorkspaceStoreProtocol
 from n4a_flows.storage.trace import ExecutionStep, ExecutionTrace, StepArtifacts, StepExecutionMode, TraceRecorder
@@ -24,16 +27,21 @@ __all__ = [
     "REFIT_CONTEXT_STACKING",
     "REFIT_CONTEXT_STANDALONE",
     "Axis",
+    "BackupReport",
     "ChainBuilder",
     "ChainContext",
     "ChainPackage",
+    "CheckReport",
     "CompactReport",
     "ExecutionStep",
     "ExecutionTrace",
+    "Finding",
     "GcPlan",
     "GcReport",
     "Predictor",
     "PreparedArtifact",
+    "RepairReport",
+    "RestoreReport",
     "ScoredFile",
     "ScoredSample",
     "SerializedArtifact",

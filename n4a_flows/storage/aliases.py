@@ -28,8 +28,6 @@ def set_to(session: Session, alias: str, chain: str, note: str | None) -> None:
         )
     chain_id = resolve(session, chain)
     require(session, "chains", chain_id)
-    if get(session, alias) == chain_id:
-        return  # nothing moves, and its former chains stay where they are in the history
     moment = now()
     _end(session, alias, moment)
     row = {"alias": alias, "chain_id": chain_id, "set_at": moment, "note": note}
@@ -81,10 +79,11 @@ def history(session: Session, alias: str) -> pl.DataFrame:
 
 def refuse_protected(session: Session, chain_ids: Sequence[str]) -> None:
     """Raise `ProtectedError` when an alias names one of the chains, or did so lately."""
+    # Chains are counted, not moves: naming the same chain again does not push the former ones out.
     rows = session.rows(
-        "SELECT alias, chain_id, ended_at IS NULL FROM "
-        "(SELECT *, row_number() OVER (PARTITION BY alias ORDER BY set_at DESC, rowid DESC) AS age FROM aliases) "
-        "WHERE list_contains(?, chain_id) AND (ended_at IS NULL OR age <= ?) ORDER BY alias, age",
+        "SELECT alias, chain_id, active FROM (SELECT alias, chain_id, bool_or(ended_at IS NULL) AS active, "
+        "row_number() OVER (PARTITION BY alias ORDER BY max(set_at) DESC, max(rowid) DESC) AS age FROM aliases "
+        "GROUP BY alias, chain_id) WHERE list_contains(?, chain_id) AND (active OR age <= ?) ORDER BY alias, age",
         [list(chain_ids), KEPT + 1],
     )
     if rows:
@@ -92,7 +91,8 @@ def refuse_protected(session: Session, chain_ids: Sequence[str]) -> None:
             f"{alias} ({'names' if active else 'lately named'} {chain_id})" for alias, chain_id, active in rows
         )
         raise ProtectedError(
-            f"Nothing was deleted, for aliases need chains of it: {said}. Move or remove the aliases, or pass force=True."
+            f"Nothing was deleted, for aliases need chains of it: {said}. "
+            "An alias keeps its chain and the three before safe; pass force=True to delete them all the same."
         )
 
 

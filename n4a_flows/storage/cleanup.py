@@ -117,6 +117,14 @@ def _trim(session: Session, chain: dict[str, Any], *, winner: bool) -> None:
     ]
     _drop_edges(session, [chain["chain_id"]], release=True)
     edges = referenced_artifacts(steps, models, shared)
-    for artifact_id, count in edges.items():
-        session.append("chain_artifacts", {"chain_id": chain["chain_id"], "artifact_id": artifact_id, "count": count})
-        session.execute("UPDATE artifacts SET ref_count = ref_count + ? WHERE artifact_id = ?", [count, artifact_id])
+    # An earlier trimming may have given some up already.
+    left = {
+        row[0]
+        for row in session.rows("SELECT artifact_id FROM artifacts WHERE list_contains(?, artifact_id)", [list(edges)])
+    }
+    for artifact_id in left:
+        row = {"chain_id": chain["chain_id"], "artifact_id": artifact_id, "count": edges[artifact_id]}
+        session.append("chain_artifacts", row)
+        session.execute(
+            "UPDATE artifacts SET ref_count = ref_count + ? WHERE artifact_id = ?", [edges[artifact_id], artifact_id]
+        )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from n4a_flows.storage.artifacts import TEMPORARY_PREFIX, ArtifactFiles
+from n4a_flows.storage.backup import refuse_during_backup
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.errors import ArtifactMissingError, InvalidInputError
 from n4a_flows.storage.json_values import canonical_json
@@ -271,6 +272,8 @@ def _size(path: Path) -> int | None:
 
 
 def _remove(session: Session, files: ArtifactFiles, artifact_ids: Sequence[str], paths: Sequence[str]) -> None:
+    if paths:
+        refuse_during_backup(files.folder.parent)
     for table in ("artifacts", "artifact_saves") if artifact_ids else ():
         session.execute(f"DELETE FROM {table} WHERE list_contains(?, artifact_id)", [list(artifact_ids)])
     session.memo.clear()

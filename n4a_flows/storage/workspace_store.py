@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 from n4a_flows.storage.facade.artifacts import ArtifactVerbs
+from n4a_flows.storage.facade.backups import BackupVerbs
+from n4a_flows.storage.facade.checking import CheckVerbs
 from n4a_flows.storage.facade.files import FileVerbs
 from n4a_flows.storage.facade.naming import NamingVerbs
 from n4a_flows.storage.facade.runs import RunVerbs
@@ -13,7 +15,9 @@ from n4a_flows.storage.facade.upkeep import UpkeepVerbs
 from n4a_flows.storage.upgrade import UpgradeReport, upgrade
 
 
-class WorkspaceStore(RunVerbs, ArtifactVerbs, FileVerbs, ScoringVerbs, NamingVerbs, UpkeepVerbs):
+class WorkspaceStore(
+    RunVerbs, ArtifactVerbs, FileVerbs, ScoringVerbs, NamingVerbs, UpkeepVerbs, BackupVerbs, CheckVerbs
+):
     """A workspace folder: `store.duckdb` and content-addressed `artifacts/`.
 
     The folder, the database and `artifacts/` are made when they are not there. Any number of processes and threads may use the

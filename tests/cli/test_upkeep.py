@@ -44,7 +44,25 @@ def test_vacuum_says_what_it_did(workspace: Path) -> None:
     assert report["bytes_after"] == (workspace / "store.duckdb").stat().st_size
 
 
-@pytest.mark.parametrize("command", ["gc", "vacuum"])
+def test_damage_is_found_and_a_backup_brings_it_back(workspace: Path, tmp_path: Path) -> None:
+    assert run("check", "-w", workspace, "--full").returncode == 0
+    done = run("backup", tmp_path / "backup", "-w", workspace)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 artifacts" in done.stdout
+    (file,) = [path for path in (workspace / "artifacts").rglob("*") if path.is_file()]
+    good = file.read_bytes()
+    file.write_bytes(good[:-1] + b"?")
+    assert run("check", "-w", workspace).returncode == 0, "only the full check reads the bytes"
+    found = run("check", "-w", workspace, "--full", "--json")
+    assert found.returncode == 3
+    assert file.name in found.stdout
+    assert json.loads(found.stdout)["ok"] is False
+    assert run("restore", tmp_path / "backup", tmp_path / "again").returncode == 0
+    assert (tmp_path / "again" / "artifacts" / file.parent.name / file.name).read_bytes() == good
+    assert run("restore", tmp_path / "backup", workspace).returncode == 1
+
+
+@pytest.mark.parametrize("command", ["gc", "vacuum", "check"])
 def test_a_mistyped_workspace_is_one_line_and_makes_nothing(tmp_path: Path, command: str) -> None:
     result = run(command, "-w", tmp_path / "nowhere")
     assert result.returncode == 1

@@ -19,7 +19,7 @@ import pytest
 import n4a_flows.spectra
 import n4a_flows.storage
 import n4a_flows.training
-from n4a_flows.storage import Axis, GcPlan, WorkspaceStore, errors
+from n4a_flows.storage import Axis, CheckReport, GcPlan, WorkspaceStore, errors
 from n4a_flows.storage.errors import N4AError
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -158,6 +158,8 @@ def _unknown(kind: Any, folder: Path) -> Any:
     text = str(kind)
     if kind is timedelta:
         return timedelta(seconds=-1)
+    if kind is CheckReport:
+        return CheckReport("quick", {}, (), ())
     if kind is GcPlan:
         return GcPlan("", "2026-01-01T00:00:00", (), (), 0, 0)
     if kind == Axis | None or "datetime" in text:

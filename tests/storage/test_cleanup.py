@@ -171,6 +171,8 @@ def test_trimming_keeps_what_predictions_and_winners_need(store: WorkspaceStore)
     left = {store.load_artifact(artifact_id) for (artifact_id,) in rows(store, "SELECT artifact_id FROM artifacts")}
     assert left == {"winner fold_1", "winner fold_final", "winner snv"}
     assert removed == 5
+    assert store.cleanup_transient_artifacts(run_id, "d", [kept["loser"]]) == 1, "the former winner's refit"
+    assert store.check().ok
 
 
 def test_exports_hold_what_the_store_does(store: WorkspaceStore, tmp_path: Path) -> None:

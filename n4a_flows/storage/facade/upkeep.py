@@ -74,6 +74,8 @@ class UpkeepVerbs(StoreBase):
         ------
         ArtifactMissingError
             When the file of an artifact that a chain needs is missing; nothing is removed then.
+        StoreBusyError
+            While a backup copies the artifacts, when files would go; nothing is removed then.
         """
         with self._writing("apply_gc") as session:
             return gc.apply(session, self._files, plan)
@@ -91,6 +93,8 @@ class UpkeepVerbs(StoreBase):
         ------
         ArtifactMissingError
             When the file of an artifact that a chain needs is missing; nothing is removed then.
+        StoreBusyError
+            While a backup copies the artifacts, when files would go; nothing is removed then.
         """
         with self._writing("gc_artifacts") as session:
             return gc.apply(session, self._files, gc.plan(session, self._files, GRACE)).removed_files
