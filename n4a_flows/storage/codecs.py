@@ -218,12 +218,16 @@ _NARROW = {
 def loadable_class(kind: type, allowed_modules: Iterable[str]) -> bool:
     """Whether a class may be built from stored bytes or a stored class path, with trust `"modules"`."""
     home = kind.__module__
-    if not class_allowed(home, allowed_modules):
+    if home.startswith("numpy") and (not issubclass(kind, _NUMPY_DATA) or issubclass(kind, np.memmap)):
         return False
-    package = home.partition(".")[0]
-    if package == "numpy" and (not issubclass(kind, _NUMPY_DATA) or issubclass(kind, np.memmap)):
-        return False
-    return package not in _NARROW or class_allowed(home, _NARROW[package])
+    return _loadable_home(home, allowed_modules)
+
+
+def _loadable_home(module: str, allowed_modules: Iterable[str]) -> bool:
+    package = module.partition(".")[0]
+    return class_allowed(module, allowed_modules) and (
+        package not in _NARROW or class_allowed(module, _NARROW[package])
+    )
 
 
 _NUMPY_DATA = (np.ndarray, np.generic, np.dtype, np.random.RandomState, np.random.Generator, np.random.BitGenerator)
@@ -268,7 +272,7 @@ def _skops_loads(data: bytes, trust: Trust, allowed: tuple[str, ...]) -> Any:
     skops_io = _skops()
     unknown = list(skops_io.get_untrusted_types(data=data))
     if trust == "modules":
-        refused = [name for name in unknown if not class_allowed(name.rpartition(".")[0], allowed)]
+        refused = [name for name in unknown if not _loadable_home(name.rpartition(".")[0], allowed)]
         if refused:
             raise UntrustedError(
                 f"The artifact wants to load {', '.join(refused)}, outside the allowed modules "

@@ -69,3 +69,10 @@ def test_a_mistyped_workspace_is_one_line_and_makes_nothing(tmp_path: Path, comm
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: There is no workspace in")
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_upgrade_says_when_there_is_nothing_to_do(workspace: Path, tmp_path: Path) -> None:
+    assert "up to date already" in run("upgrade", workspace).stdout
+    refused = run("upgrade", tmp_path / "nowhere")
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1)
+    assert "no workspace to upgrade" in refused.stderr

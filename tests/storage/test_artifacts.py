@@ -9,6 +9,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+from chemotools.scatter import StandardNormalVariate
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
@@ -118,6 +119,22 @@ def test_real_estimators_load_with_trust_in_modules(spectra: np.ndarray, y: np.n
         artifact = serialize(model.fit(spectra, y), "model", "model", format)
         loaded = deserialize(artifact.data, format, "modules")
         np.testing.assert_array_equal(loaded.predict(spectra), model.predict(spectra))
+
+
+def test_skops_files_are_audited_before_they_are_loaded(
+    store: WorkspaceStore, spectra: np.ndarray, y: np.ndarray
+) -> None:
+    pytest.importorskip("skops", reason="the extra 'skops' is not installed")
+    model = PLSRegression(2).fit(spectra, y)
+    snv = StandardNormalVariate().fit(spectra)
+    ids = [store.save_artifact(obj, type(obj).__name__, "operator", "skops") for obj in (model, snv)]
+    assert {store.get_artifact_path(artifact_id).suffix for artifact_id in ids} == {".skops"}
+    careful = WorkspaceStore(store.workspace_path, trust="modules")
+    np.testing.assert_array_equal(careful.load_artifact(ids[0]).predict(spectra), model.predict(spectra))
+    np.testing.assert_array_equal(careful.load_artifact(ids[1]).transform(spectra), snv.transform(spectra))
+    narrow = WorkspaceStore(store.workspace_path, trust="modules", allowed_modules=["sklearn"])
+    with pytest.raises(UntrustedError, match="StandardNormalVariate"):
+        narrow.load_artifact(ids[1])
 
 
 def test_a_bundle_predicts_by_hand(store: WorkspaceStore, pipeline_id: str, spectra: np.ndarray, y: np.ndarray) -> None:
