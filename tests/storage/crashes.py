@@ -57,7 +57,7 @@ class Moments:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def crashed(before: Path, verb: Verb, evenly: int = 6) -> Iterator[Path]:
+def crashed(before: Path, verb: Verb, evenly: int = 20 if os.environ.get("N4A_LONG") else 2) -> Iterator[Path]:
     """Copies of a workspace in which a process died in the middle of a verb; the last one is a copy in which it did not."""
     whole = _copy(before, "whole")
     store = WorkspaceStore(whole)

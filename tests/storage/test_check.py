@@ -451,7 +451,7 @@ class OnPurposeError(Exception):
     """Leaves a transaction in a test."""
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(8 if os.environ.get("N4A_LONG") else 2))
 def test_random_use_leaves_a_whole_workspace(store: WorkspaceStore, seed: int) -> None:
     dice = random.Random(seed)
     # Not both: an artifact that is kept without any chain and given up by a trimmed one looks like one whose edge was lost.

@@ -420,7 +420,7 @@ class Workspace(RuleBasedStateMachine):
 thorough = os.environ.get("N4A_HYPOTHESIS") == "thorough"
 
 Workspace.TestCase.settings = settings(
-    max_examples=100 if thorough else 16,
+    max_examples=100 if thorough else 8,
     stateful_step_count=50 if thorough else 30,
     deadline=None,
     derandomize=not thorough,
