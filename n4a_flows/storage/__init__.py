@@ -16,6 +16,7 @@ from n4a_flows.storage.folds import fold_key_candidates, normalize_fold_key, par
 from n4a_flows.storage.gc import GcPlan, GcReport
 from n4a_flows.storage.predictions import REFIT_CONTEXT_STACKING, REFIT_CONTEXT_STANDALONE
 from n4a_flows.storage.predictor import Predictor
+from n4a_flows.storage.probes import Probe, ProbeReport
 from n4a_flows.storage.repair import RepairReport
 from n4a_flows.storage.scoring import ScoredFile, ScoredSample
 from n4a_flows.storage.store_protocol import WorkspaceStoreProtocol
@@ -40,6 +41,8 @@ __all__ = [
     "GcReport",
     "Predictor",
     "PreparedArtifact",
+    "Probe",
+    "ProbeReport",
     "RepairReport",
     "RestoreReport",
     "ScoredFile",

@@ -44,6 +44,8 @@ class ChainContext:
         Name of the property that it predicts, or None.
     task_type
         `"regression"`, `"classification"` ..., or None.
+    probe_artifact_id
+        The artifact with a few spectra and what the chain predicted for them (see `Probe`), or None. No part of the digest.
     """
 
     chain_id: str
@@ -53,6 +55,7 @@ class ChainContext:
     x_range: tuple[float, float] | None = None
     target: str | None = None
     task_type: str | None = None
+    probe_artifact_id: str | None = None
 
 
 def save(
@@ -64,6 +67,7 @@ def save(
     x_range: tuple[float, float] | None,
     target: str | None,
     task_type: str | None,
+    probe_artifact_id: str | None,
 ) -> str:
     """Add a chain with its edges and context.
 
@@ -83,6 +87,8 @@ def save(
         raise InvalidInputError(f"Unknown signal {signal!r}: use one of {', '.join(SIGNALS)}.")
     require(session, "pipelines", row["pipeline_id"])
     edges = referenced_artifacts(document["steps"], document["fold_artifacts"], document["shared_artifacts"])
+    if probe_artifact_id is not None:
+        edges[probe_artifact_id] += 1
     hashes = artifacts.hashes_of(session, edges)
     chain_id = str(uuid.uuid4())
     session.append(
@@ -114,6 +120,7 @@ def save(
             "axis_values": None if axis is None else axis.values,
             "x_min": None if x_range is None else float(x_range[0]),
             "x_max": None if x_range is None else float(x_range[1]),
+            "probe_artifact_id": probe_artifact_id,
         },
     )
     note_new(session, "chains", chain_id)
@@ -175,6 +182,7 @@ def context_of(session: Session, chain_id: str) -> ChainContext:
         x_range=x_range,
         target=row["target"],
         task_type=row["task_type"],
+        probe_artifact_id=row["probe_artifact_id"],
     )
 
 

@@ -208,8 +208,11 @@ def _edges(
     for chain_id, artifact_id, count in session.rows("SELECT chain_id, artifact_id, count FROM chain_artifacts"):
         stored.setdefault(chain_id, Counter())[artifact_id] = count
         protected[artifact_id] += count > 0
-    chains = session.rows("SELECT chain_id, steps, fold_artifacts, shared_artifacts FROM chains ORDER BY chain_id")
-    for chain_id, *document in chains:
+    chains = session.rows(
+        "SELECT chain_id, x.probe_artifact_id, steps, fold_artifacts, shared_artifacts FROM chains c "
+        "LEFT JOIN chain_context x USING (chain_id) ORDER BY chain_id"
+    )
+    for chain_id, probe, *document in chains:
         if chain_id in unreadable:
             continue
         named = _named(*document)
@@ -217,6 +220,7 @@ def _edges(
             said = "The steps and artifacts of the chain cannot be understood. Restore the workspace from a backup."
             yield Finding("unreadable_chain", chain_id, said, mendable=False), False
             continue
+        named.update([] if probe is None else [probe])
         edges = stored.get(chain_id, Counter())
         lost = sorted((named.keys() & edges.keys()) - existing)
         if lost:

@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import io
 import pickle
+import zipfile
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ Trust = Literal["all", "modules", "none"]
 DEFAULT_ALLOWED_MODULES: tuple[str, ...] = ("sklearn", "chemotools", "numpy", "scipy", "n4a_flows")
 """Modules whose classes a pipeline definition may name and a store with trust `"modules"` may load."""
 
-EXTENSIONS = {"joblib": ".joblib", "pickle": ".pkl", "cloudpickle": ".pkl", "skops": ".skops"}
+EXTENSIONS = {"joblib": ".joblib", "pickle": ".pkl", "cloudpickle": ".pkl", "skops": ".skops", "npz": ".npz"}
 
 # Harmless helpers that pickles of arrays and estimators call. Classes need no entry here, functions do: with a function of
 # an allowed module a hostile pickle could reach exec (numpy's test helpers have one).
@@ -94,7 +95,8 @@ def serialize(obj: Any, operator_class: str, artifact_type: str, format: str = "
     """Turn an object into bytes and their hash.
 
     `joblib` is joblib with zlib level 3, `cloudpickle` takes classes and functions defined in a script or notebook,
-    `skops` needs the extra of that name; every other format is a pickle of the highest protocol.
+    `skops` needs the extra of that name, `npz` takes a dict of plain arrays and is read without unpickling; every other
+    format is a pickle of the highest protocol.
 
     Raises
     ------
@@ -114,7 +116,7 @@ def serialize(obj: Any, operator_class: str, artifact_type: str, format: str = "
         )
     try:
         data = _dumps(obj, format)
-    except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
+    except (pickle.PicklingError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InvalidInputError(
             f"{operator_class or type(obj).__name__} cannot be stored with format {format!r}: {error}. "
             "Classes defined in a script or notebook need format 'cloudpickle'."
@@ -133,6 +135,11 @@ def _dumps(obj: Any, format: str) -> bytes:
         return bytes(cloudpickle.dumps(obj, protocol=pickle.HIGHEST_PROTOCOL))
     if format == "skops":
         return bytes(_skops().dumps(obj))
+    if format == "npz":
+        buffer = io.BytesIO()
+        # Members carry no time, so equal arrays give equal bytes.
+        np.savez_compressed(buffer, allow_pickle=False, **obj)
+        return buffer.getvalue()
     return pickle.dumps(obj, protocol=pickle.HIGHEST_PROTOCOL)
 
 
@@ -146,8 +153,10 @@ def deserialize(
     UntrustedError
         When `trust` does not allow what the bytes hold; nothing of it has run then.
     ArtifactLoadError
-        When a package that it was made of is not installed.
+        When a package that it was made of is not installed, or the bytes are none of this format.
     """
+    if format == "npz":
+        return _arrays(data)
     refuse_untrusting(trust)
     allowed = tuple(allowed_modules)
     try:
@@ -157,6 +166,15 @@ def deserialize(
             f"The artifact cannot be loaded here, for what it was made of is not installed: {error}. Install the package versions "
             "it was recorded with; classes of a script or notebook need format 'cloudpickle'."
         ) from error
+
+
+def _arrays(data: bytes) -> dict[str, np.ndarray]:
+    # Plain arrays run no code, so they need no trust.
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as members:
+            return {name: members[name] for name in members.files}
+    except (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile, AttributeError, MemoryError) as error:
+        raise ArtifactLoadError(f"The bytes are no arrays of format 'npz': {error}") from error
 
 
 def _loads(data: bytes, format: str, trust: Trust, allowed: tuple[str, ...]) -> Any:

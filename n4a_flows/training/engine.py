@@ -15,6 +15,7 @@ import numpy.typing as npt
 from n4a_flows.spectra import Spectra
 from n4a_flows.storage.codecs import SerializedArtifact, serialize
 from n4a_flows.storage.errors import N4AError
+from n4a_flows.storage.probes import Probe
 from n4a_flows.training.definition import PlannedPipeline
 from n4a_flows.training.metrics import score
 from n4a_flows.training.operators import build, label
@@ -143,6 +144,8 @@ def _train(trained: TrainedPipeline, spectra: Spectra, options: TrainingOptions,
     watch.at = "serialisation"
     kept = fitted if options.keep_fold_models else {FINAL: fitted[FINAL]}
     chain, artifacts = _draft(planned, steps, kept)
+    probe = _probe(fitted[FINAL], X[rows.train], y[rows.train])
+    artifacts[probe.content_hash] = probe
     out_of_fold = [prediction for prediction in predictions if prediction.partition == "val"]
     pooled = score(
         np.concatenate([prediction.y_true for prediction in out_of_fold]),
@@ -156,6 +159,7 @@ def _train(trained: TrainedPipeline, spectra: Spectra, options: TrainingOptions,
         predictions=[*predictions, *final],
         chain=chain,
         artifacts=artifacts,
+        probe=probe.content_hash,
         log=_log(trained, rows, len(folds), steps, watch),
         best_val=pooled[options.metric],
         best_test=final[0].scores["test"][options.metric] if len(rows.test) else None,
@@ -248,6 +252,16 @@ def _draft(
         documents.append(document)
     model = steps[-1]
     return ChainDraft(documents, model.idx, model.class_path, planned.preprocessings, folds, shared), artifacts
+
+
+_PROBE_SIZE = 3
+
+
+def _probe(fitted: _Fitted, X: Values, y: Values) -> SerializedArtifact:
+    """Training spectra of low, middle and high values, and what the refit predicts for them."""
+    order = np.argsort(y, kind="stable")
+    rows = np.unique(order[np.linspace(0, len(order) - 1, _PROBE_SIZE).round().astype(int)])
+    return Probe(X[rows], fitted.predict(X[rows])).to_artifact()
 
 
 _ARTIFACT_TYPES = {"transform": "transformer", "y_processing": "y_processing", "model": "model"}

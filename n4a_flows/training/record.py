@@ -62,7 +62,8 @@ def record_pipelines(store: WorkspaceStore, run_id: str, trained: Sequence[Train
     with store.transaction():
         # Verb by verb rather than pipeline by pipeline: the store collects rows of a kind until something else is asked.
         chains = [_with_artifacts(store, pipeline.chain, prepared) for pipeline in trained]
-        recorded = [_record(store, run_id, *pair) for pair in zip(trained, chains, strict=True)]
+        probes = [None if item.probe is None else store.save_artifact(prepared[item.probe]) for item in trained]
+        recorded = [_record(store, run_id, *each) for each in zip(trained, chains, probes, strict=True)]
         for result in recorded:
             if result.chain_id is not None:
                 store.update_chain_summary(result.chain_id)
@@ -98,7 +99,9 @@ def _with_artifacts(
     return replace(draft, steps=steps, shared_artifacts=shared, fold_artifacts=folds)
 
 
-def _record(store: WorkspaceStore, run_id: str, trained: TrainedPipeline, chain: ChainDraft | None) -> RecordedPipeline:
+def _record(
+    store: WorkspaceStore, run_id: str, trained: TrainedPipeline, chain: ChainDraft | None, probe: str | None
+) -> RecordedPipeline:
     planned = trained.planned
     pipeline_id = store.begin_pipeline(
         run_id, planned.name, planned.steps, planned.choices, trained.dataset_name, trained.dataset_digest
@@ -120,6 +123,7 @@ def _record(store: WorkspaceStore, run_id: str, trained: TrainedPipeline, chain:
             x_range=trained.x_range,
             target=trained.target,
             task_type=TASK_TYPE,
+            probe_artifact_id=probe,
         )
         _save_predictions(store, pipeline_id, chain_id, trained, chain)
     return RecordedPipeline(

@@ -107,6 +107,8 @@ class TrainedPipeline:
         Number of rows without a value of the target; they neither train nor are scored.
     artifacts
         The fitted objects as bytes, by content hash.
+    probe
+        Content hash of the artifact with a few training spectra and what the chain predicts for them; None for a failed pipeline.
     error
         Why it failed, naming the step and the fold; None when it did not. A failed pipeline has no predictions and no chain.
     """
@@ -128,4 +130,5 @@ class TrainedPipeline:
     log: list[LogEntry] = field(default_factory=list)
     best_val: float | None = None
     best_test: float | None = None
+    probe: str | None = None
     error: str | None = None

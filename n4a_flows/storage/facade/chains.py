@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from n4a_flows.storage import aliases, artifacts, chain_replay, chains, queries, summaries
+from n4a_flows.storage import aliases, artifacts, chain_replay, chains, probes, queries, summaries
 from n4a_flows.storage.axis import Axis
 from n4a_flows.storage.chain_replay import ChainPackage
 from n4a_flows.storage.chains import ChainContext
+from n4a_flows.storage.errors import InvalidInputError
 from n4a_flows.storage.facade.base import StoreBase
 from n4a_flows.storage.predictor import Predictor
+from n4a_flows.storage.probes import Probe, ProbeReport
 
 
 class ChainVerbs(StoreBase):
@@ -39,6 +41,7 @@ class ChainVerbs(StoreBase):
         x_range: tuple[float, float] | None = None,
         target: str | None = None,
         task_type: str | None = None,
+        probe_artifact_id: str | None = None,
     ) -> str:
         """Keep a chain: steps that lead from spectra to a prediction, with the artifacts they use.
 
@@ -59,6 +62,8 @@ class ChainVerbs(StoreBase):
             Taken from the pipeline when left out.
         axis, signal, x_range, target, task_type
             What it was trained on; see `ChainContext`. Replay checks spectra against it.
+        probe_artifact_id
+            An artifact made by `Probe.to_artifact`: a few spectra, and what the chain predicts for them. `replay_probe` compares.
 
         Returns
         -------
@@ -98,7 +103,14 @@ class ChainVerbs(StoreBase):
         }
         with self._writing("save_chain") as session:
             return chains.save(
-                session, row, axis=axis, signal=signal, x_range=x_range, target=target, task_type=task_type
+                session,
+                row,
+                axis=axis,
+                signal=signal,
+                x_range=x_range,
+                target=target,
+                task_type=task_type,
+                probe_artifact_id=probe_artifact_id,
             )
 
     def get_chain(self, chain_id: str) -> dict[str, Any] | None:
@@ -249,6 +261,41 @@ class ChainVerbs(StoreBase):
         n4a_flows.storage.errors.AxisError: The spectra have 50 points, but their axis has 100 points, 850 to 1050 nm.
         """
         return self.load_predictor(chain_id).predict(X, wavelengths)
+
+    def get_probe(self, chain_id: str) -> Probe | None:
+        """The spectra kept with a chain and what it predicted for them when it was trained; None when none were kept.
+
+        Raises
+        ------
+        UnknownIdError, ArtifactMissingError, ArtifactCorruptError
+            When the chain or the probe is not there, or the probe is not what was recorded.
+        """
+        with self._reading("get_probe") as session:
+            artifact_id = chains.context_of(session, aliases.resolve(session, chain_id)).probe_artifact_id
+            if artifact_id is None:
+                return None
+            return Probe.from_bytes(artifacts.stored(session, self._files, [artifact_id])[artifact_id].data)
+
+    def replay_probe(self, chain_id: str) -> ProbeReport:
+        """Predict the spectra kept with a chain again, and compare with what it predicted when it was trained.
+
+        Raises
+        ------
+        UnknownIdError, ArtifactMissingError, ArtifactCorruptError, UntrustedError, ArtifactLoadError, ReplayError
+            As in `load_predictor`.
+        InvalidInputError
+            When the chain has no probe.
+
+        Examples
+        --------
+        >>> report = store.replay_probe(chain_id)
+        >>> report.agrees, report.difference
+        (True, 0.0)
+        """
+        probe = self.get_probe(chain_id)
+        if probe is None:
+            raise InvalidInputError(f"The chain {chain_id} was stored without a probe, so there is nothing to compare.")
+        return probes.replay(self.load_predictor(chain_id), probe)
 
     def update_chain_summary(self, chain_id: str) -> None:
         """Write the averages over a chain's predictions into its row, as `bulk_update_chain_summaries` does.
