@@ -77,6 +77,10 @@ def vacuum(
 def check(
     workspace: Workspace = DEFAULT_WORKSPACE,
     full: Annotated[bool, typer.Option("--full", help="Also compare the bytes of every file with their hash.")] = False,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Also replay the spectra kept with each chain; loads its pickles.")
+    ] = False,
+    sample: Annotated[float, typer.Option(help="Share of the files to hash and the chains to replay (0 to 1).")] = 1.0,
     as_json: AsJson = False,
 ) -> None:
     """Look for damage: rows without files, files without rows, counts and links that are wrong. Exit code 3 when there is any.
@@ -84,7 +88,7 @@ def check(
     Example: n4a-flows check --full
     """
     with opened(workspace) as store:
-        report = store.check("full" if full else "quick")
+        report = store.check("replay" if replay else "full" if full else "quick", sample)
     if as_json:
         print_json({**asdict(report), "ok": report.ok})
     else:

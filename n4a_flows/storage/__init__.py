@@ -14,10 +14,12 @@ from n4a_flows.storage.codecs import SerializedArtifact, serialize
 from n4a_flows.storage.compaction import CompactReport
 from n4a_flows.storage.folds import fold_key_candidates, normalize_fold_key, parse_numeric_fold_key
 from n4a_flows.storage.gc import GcPlan, GcReport
+from n4a_flows.storage.origins import ReapedRun, RunOrigin
 from n4a_flows.storage.predictions import REFIT_CONTEXT_STACKING, REFIT_CONTEXT_STANDALONE
 from n4a_flows.storage.predictor import Predictor
 from n4a_flows.storage.probes import Probe, ProbeReport
 from n4a_flows.storage.repair import RepairReport
+from n4a_flows.storage.retention import RetentionPlan, RetentionPolicy, RetentionReport
 from n4a_flows.storage.scoring import ScoredFile, ScoredSample
 from n4a_flows.storage.store_protocol import WorkspaceStoreProtocol
 from n4a_flows.storage.trace import ExecutionStep, ExecutionTrace, StepArtifacts, StepExecutionMode, TraceRecorder
@@ -43,8 +45,13 @@ __all__ = [
     "PreparedArtifact",
     "Probe",
     "ProbeReport",
+    "ReapedRun",
     "RepairReport",
     "RestoreReport",
+    "RetentionPlan",
+    "RetentionPolicy",
+    "RetentionReport",
+    "RunOrigin",
     "ScoredFile",
     "ScoredSample",
     "SerializedArtifact",

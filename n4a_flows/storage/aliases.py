@@ -77,19 +77,27 @@ def history(session: Session, alias: str) -> pl.DataFrame:
     )
 
 
-def refuse_protected(session: Session, chain_ids: Sequence[str]) -> None:
-    """Raise `ProtectedError` when an alias names one of the chains, or did so lately."""
+def protected(session: Session) -> list[tuple[str, str, bool]]:
+    """Chains that aliases need, as (alias, chain id, whether the alias names it now): the current one and those before."""
     # Chains are counted, not moves: naming the same chain again does not push the former ones out.
     rows = session.rows(
         "SELECT alias, chain_id, active FROM (SELECT alias, chain_id, bool_or(ended_at IS NULL) AS active, "
         "row_number() OVER (PARTITION BY alias ORDER BY max(set_at) DESC, max(rowid) DESC) AS age FROM aliases "
-        "GROUP BY alias, chain_id) WHERE list_contains(?, chain_id) AND (active OR age <= ?) ORDER BY alias, age",
-        [list(chain_ids), KEPT + 1],
+        "GROUP BY alias, chain_id) WHERE active OR age <= ? ORDER BY alias, age",
+        [KEPT + 1],
     )
-    if rows:
-        said = ", ".join(
-            f"{alias} ({'names' if active else 'lately named'} {chain_id})" for alias, chain_id, active in rows
-        )
+    return [(alias, chain_id, active) for alias, chain_id, active in rows]
+
+
+def refuse_protected(session: Session, chain_ids: Sequence[str]) -> None:
+    """Raise `ProtectedError` when an alias names one of the chains, or did so lately."""
+    asked = set(chain_ids)
+    said = ", ".join(
+        f"{alias} ({'names' if active else 'lately named'} {chain_id})"
+        for alias, chain_id, active in protected(session)
+        if chain_id in asked
+    )
+    if said:
         raise ProtectedError(
             f"Nothing was deleted, for aliases need chains of it: {said}. "
             "An alias keeps its chain and the three before safe; pass force=True to delete them all the same."

@@ -7,24 +7,22 @@ are harmless and come with normal use: a file that a rolled back recording left,
 from __future__ import annotations
 
 import contextlib
-import math
 import os
-import random
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from n4a_flows.storage import schema
 from n4a_flows.storage.artifacts import TEMPORARY_PREFIX, ArtifactFiles
 from n4a_flows.storage.chain_builder import referenced_artifacts
-from n4a_flows.storage.errors import ArtifactCorruptError, ArtifactMissingError, InvalidInputError, WorkspaceError
+from n4a_flows.storage.errors import InvalidInputError, WorkspaceError
 from n4a_flows.storage.json_values import from_json
 from n4a_flows.storage.session import Session
 
-CheckLevel = Literal["quick", "full"]
+CheckLevel = Literal["quick", "full", "replay"]
 
 _WRITING = 3600.0
 """Seconds for which a temporary file may still be some process's that is writing it."""
@@ -79,14 +77,16 @@ class CheckReport:
     Attributes
     ----------
     level
-        `"quick"` or `"full"`.
+        `"quick"`, `"full"` or `"replay"`.
     checked
-        Rows by table, `files` found below `artifacts/`, and `hashed`: files whose SHA-256 was compared.
+        Rows by table, `files` found below `artifacts/`, `hashed`: files whose SHA-256 was compared, and `replayed`: chains whose
+        probe was predicted again.
     findings
         Damage. None in a workspace that is whole.
     notes
         What is harmless: `orphan_file` and `temporary_file` (nothing names them), `ref_count` (lower than the edges, which alone
-        protect), `trimmed` (a chain whose artifacts were given up), `edges` (too few, but other chains keep the same artifacts).
+        protect), `trimmed` (a chain whose artifacts were given up), `edges` (too few, but other chains keep the same artifacts),
+        `no_probe` (a chain that cannot be replayed for comparison, for nothing was kept to compare with).
     """
 
     level: CheckLevel
@@ -101,10 +101,11 @@ class CheckReport:
 
     def summary(self) -> str:
         """Text for people: what was checked, every finding, and the notes counted by kind."""
-        rows = sum(count for name, count in self.checked.items() if name not in ("files", "hashed"))
+        rows = sum(count for name, count in self.checked.items() if name not in ("files", "hashed", "replayed"))
+        replayed = f", {self.checked['replayed']} chains replayed" if self.level == "replay" else ""
         lines = [
-            f"{self.level} check of {rows} rows and {self.checked['files']} files ({self.checked['hashed']} of them hashed): "
-            f"{'whole' if self.ok else f'{len(self.findings)} findings'}"
+            f"{self.level} check of {rows} rows and {self.checked['files']} files ({self.checked['hashed']} of them hashed)"
+            f"{replayed}: {'whole' if self.ok else f'{len(self.findings)} findings'}"
         ]
         lines += listed(self.findings)
         lines += [f"note: {count} x {kind}" for kind, count in Counter(note.kind for note in self.notes).items()]
@@ -307,9 +308,9 @@ def _files(
             continue
         recorded.add(relative)
         if relative not in found:
-            yield _missing(artifact_id, relative), False
+            yield missing(artifact_id, relative), False
         elif size is not None and found[relative].st_size != size:
-            said = f"The file {relative} has {found[relative].st_size} bytes, not the recorded {size}. {_RESTORE}"
+            said = f"The file {relative} has {found[relative].st_size} bytes, not the recorded {size}. {RESTORE}"
             yield Finding("damaged_file", artifact_id, said, mendable=False), False
         else:
             hashes[artifact_id] = (relative, digest)
@@ -325,27 +326,16 @@ def _files(
             yield Finding("orphan_file", relative, said, mendable=True), True
 
 
-_RESTORE = "Restore it from a backup, or save the same object again."
+RESTORE = "Restore it from a backup, or save the same object again."
 
 
-def _missing(artifact_id: str, relative: str) -> Finding:
-    return Finding("missing_file", artifact_id, f"The file {relative} is missing. {_RESTORE}", mendable=False)
+def missing(artifact_id: str, relative: str) -> Finding:
+    return Finding("missing_file", artifact_id, f"The file {relative} is missing. {RESTORE}", mendable=False)
 
 
-def hash_files(files: ArtifactFiles, hashes: Mapping[str, tuple[str, str]]) -> list[Finding]:
-    """Compare the SHA-256 of files with their rows; `hashes` is artifact id -> (relative path, SHA-256)."""
-    findings = []
-    for artifact_id, (relative, digest) in hashes.items():
-        try:
-            files.read(relative, digest)
-        except ArtifactMissingError:
-            findings.append(_missing(artifact_id, relative))
-        except ArtifactCorruptError:
-            said = f"The bytes of {relative} are not those that were recorded. {_RESTORE}"
-            findings.append(Finding("damaged_file", artifact_id, said, mendable=False))
-        except WorkspaceError as error:
-            findings.append(Finding("unreadable_file", artifact_id, f"{error} Mend the disk or its rights.", False))
-    return findings
+def no_probe(chain_id: str) -> Finding:
+    """The note about a chain that has nothing to compare with."""
+    return Finding("no_probe", chain_id, "No probe was stored with the chain, so its replay was not compared.", False)
 
 
 @dataclass
@@ -357,6 +347,8 @@ class Inspection:
     checked: dict[str, int]
     edges: dict[str, Counter[str]]
     """The right edges of every chain whose edges are wrong."""
+    probes: dict[str, str | None]
+    """Chain id -> artifact id of its probe, of the chains whose artifacts were not given up."""
     hashes: dict[str, tuple[str, str]]
     """Artifact id -> (path, SHA-256) of the files that are there in their right size."""
 
@@ -369,34 +361,37 @@ def look(session: Session, files: ArtifactFiles) -> Inspection:
     WorkspaceError
         When a folder of artifacts cannot be read.
     """
-    seen = Inspection([], [], {}, {}, {})
+    seen = Inspection([], [], {}, {}, {}, {})
     for table in schema.COLUMNS:
         seen.checked[table] = session.rows(f"SELECT count(*) FROM {table}")[0][0]
     found = _on_disk(files)
-    seen.checked |= {"files": len(found), "hashed": 0}
+    seen.checked |= {"files": len(found), "hashed": 0, "replayed": 0}
     seen.findings += [*_dangling(session), *_aliases(session), *_unreadable_json(session)]
     unreadable = {finding.subject for finding in seen.findings if finding.kind == "unreadable_json"}
     rows, counts = _edges(session, unreadable, seen.edges), _ref_counts(session)
     for looks in (rows, counts, _files(session, files, found, seen.hashes)):
         for finding, harmless in looks:
             (seen.notes if harmless else seen.findings).append(finding)
+    trimmed = {note.subject for note in seen.notes if note.kind == "trimmed"}
+    kept = session.rows(
+        "SELECT chain_id, probe_artifact_id FROM chain_context JOIN chains USING (chain_id) ORDER BY ALL"
+    )
+    seen.probes = {chain_id: probe for chain_id, probe in kept if chain_id not in trimmed}
     return seen
 
 
 def refuse_unknown(level: str, sample: float) -> None:
     """Raise `InvalidInputError` unless there is such a level, and the sample is a share."""
-    if level not in ("quick", "full"):
-        raise InvalidInputError(f"Unknown level {level!r} of a check: use 'quick' or 'full'.")
+    if level not in get_args(CheckLevel):
+        raise InvalidInputError(f"Unknown level {level!r} of a check: use one of {', '.join(get_args(CheckLevel))}.")
     if not 0 <= sample <= 1:
-        raise InvalidInputError(f"sample is the share of files to hash, from 0 to 1, not {sample!r}.")
-
-
-def sampled(hashes: Mapping[str, tuple[str, str]], share: float) -> dict[str, tuple[str, str]]:
-    """A share of the artifacts chosen at random, rounded up."""
-    return dict(random.sample(sorted(hashes.items()), math.ceil(share * len(hashes))))
+        raise InvalidInputError(f"sample is the share to hash and to replay, from 0 to 1, not {sample!r}.")
 
 
 def still_recorded(session: Session, findings: Iterable[Finding]) -> list[Finding]:
-    """Findings about artifacts whose row is still there: a clean-up takes rows before files."""
-    known = {artifact_id for (artifact_id,) in session.rows("SELECT artifact_id FROM artifacts")}
+    """Findings about artifacts and chains whose row is still there: a clean-up takes rows before files."""
+    known = {
+        identity
+        for (identity,) in session.rows("SELECT artifact_id FROM artifacts UNION ALL SELECT chain_id FROM chains")
+    }
     return [finding for finding in findings if finding.subject in known]

@@ -18,13 +18,26 @@ _OF_PREDICTION = ("prediction_arrays", "prediction_labels")
 def delete_run(session: Session, files: ArtifactFiles, run_id: str, delete_artifacts: bool, force: bool) -> int:
     """Delete a run with all its records; returns the rows that went, 0 for an unknown run."""
     pipelines = [row[0] for row in session.rows("SELECT pipeline_id FROM pipelines WHERE run_id = ?", [run_id])]
-    removed = delete_contents(session, pipelines, release=delete_artifacts, force=force)
-    removed += _delete(session, "pipelines", "run_id = ?", [run_id])
-    _delete(session, "run_origins", "run_id = ?", [run_id])
-    removed += _delete(session, "runs", "run_id = ?", [run_id])
-    session.memo.clear()
+    removed = delete_pipelines(session, pipelines, release=delete_artifacts, force=force)
+    removed += delete_emptied_runs(session, [run_id])
     if delete_artifacts:
         gc.collect_released(session, files)
+    return removed
+
+
+def delete_pipelines(
+    session: Session, pipeline_ids: Sequence[str], *, release: bool = True, force: bool = False
+) -> int:
+    """Delete pipelines with all they recorded; returns the rows that went."""
+    removed = delete_contents(session, pipeline_ids, release=release, force=force)
+    return removed + _delete(session, "pipelines", "list_contains(?, pipeline_id)", [list(pipeline_ids)])
+
+
+def delete_emptied_runs(session: Session, run_ids: Sequence[str]) -> int:
+    """Delete runs whose pipelines are gone; returns how many went."""
+    _delete(session, "run_origins", "list_contains(?, run_id)", [list(run_ids)])
+    removed = _delete(session, "runs", "list_contains(?, run_id)", [list(run_ids)])
+    session.memo.clear()
     return removed
 
 

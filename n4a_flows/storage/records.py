@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import uuid
-from datetime import UTC, datetime
 from typing import Any
 
-import psutil
-
+from n4a_flows.storage import origins
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.errors import UnknownIdError
 from n4a_flows.storage.json_values import to_json
@@ -63,18 +59,11 @@ def begin_run(session: Session, name: str, config: Any, datasets: Any, flow_run_
         {
             "run_id": run_id,
             "flow_run_id": flow_run_id,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "process_started_at": process_start(os.getpid()),
+            **origins.of_this_process(),
         },
     )
     note_new(session, "runs", run_id)
     return run_id
-
-
-def process_start(pid: int) -> datetime:
-    """When a process of this host began, naive UTC: with its pid it names the process for good."""
-    return datetime.fromtimestamp(psutil.Process(pid).create_time(), UTC).replace(tzinfo=None)
 
 
 def begin_pipeline(

@@ -16,7 +16,7 @@ from inside import change, look
 from old_workspaces import LAYOUTS, make
 from processes import record_pipeline
 
-from n4a_flows.storage import ScoredFile, ScoredSample, WorkspaceStore, check
+from n4a_flows.storage import ScoredFile, ScoredSample, WorkspaceStore, check, check_bytes
 from n4a_flows.storage.errors import InvalidInputError, StoreClosedError, TransactionError
 
 GONE = "00000000-0000-4000-8000-000000000000"
@@ -117,9 +117,9 @@ def test_an_upgraded_workspace_is_whole(tmp_path: Path, spectra: np.ndarray, y: 
     assert report.checked["hashed"] > 0
 
 
-@pytest.mark.parametrize(("level", "sample"), [("replay", 1.0), ("", 1.0), ("full", 1.1), ("full", -0.1)])
+@pytest.mark.parametrize(("level", "sample"), [("deep", 1.0), ("", 1.0), ("full", 1.1), ("full", -0.1)])
 def test_what_cannot_be_checked_is_refused(store: WorkspaceStore, level: check.CheckLevel, sample: float) -> None:
-    with pytest.raises(InvalidInputError, match=r"level 'replay'|level ''|sample"):
+    with pytest.raises(InvalidInputError, match=r"level 'deep'|level ''|sample"):
         store.check(level, sample)
 
 
@@ -182,7 +182,7 @@ def test_a_sample_of_files_is_hashed(used: Used) -> None:
 
 
 def test_a_file_that_a_clean_up_takes_meanwhile_is_no_finding(used: Used, monkeypatch: pytest.MonkeyPatch) -> None:
-    hash_files = check.hash_files
+    hash_files = check_bytes.hash_files
 
     def slowly(*arguments: object) -> list[check.Finding]:
         WorkspaceStore(used.path).delete_run(used.other_run)  # the chain of the alias's past is kept safe
@@ -190,7 +190,7 @@ def test_a_file_that_a_clean_up_takes_meanwhile_is_no_finding(used: Used, monkey
 
     used.store.remove_alias("champion")
     change(used.path, "DELETE FROM aliases")
-    monkeypatch.setattr(check, "hash_files", slowly)
+    monkeypatch.setattr(check_bytes, "hash_files", slowly)
     report = used.store.check("full")
     assert (report.findings, report.checked["hashed"]) == ((), 5)
     assert used.store.check().checked["files"] == 4

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from n4a_flows.storage import check, repair
+from n4a_flows.storage import check, check_bytes, repair
 from n4a_flows.storage.check import CheckLevel, CheckReport
+from n4a_flows.storage.codecs import refuse_untrusting
 from n4a_flows.storage.errors import TransactionError
-from n4a_flows.storage.facade.base import StoreBase
+from n4a_flows.storage.facade.chains import ChainVerbs
 from n4a_flows.storage.repair import RepairReport
 
 
-class CheckVerbs(StoreBase):
+class CheckVerbs(ChainVerbs):
     """Checking and repair."""
 
     def check(self, level: CheckLevel = "quick", sample: float = 1.0) -> CheckReport:
@@ -21,9 +22,10 @@ class CheckVerbs(StoreBase):
         ----------
         level
             `"quick"`: rows against files both ways, sizes, parents, edges against chains, ref_counts, aliases, JSON. `"full"`: also
-            the SHA-256 of the files.
+            the SHA-256 of the files. `"replay"`: also whether chains still predict what they did when they were trained, for the
+            spectra kept with them (see `Probe`).
         sample
-            For `"full"`, the share of the files to hash (0 to 1), chosen at random at each call.
+            The share of the files to hash and of the chains to replay (0 to 1), chosen at random at each call.
 
         Returns
         -------
@@ -33,24 +35,34 @@ class CheckVerbs(StoreBase):
         ------
         InvalidInputError
             For an unknown level, or a sample that is no share.
+        UntrustedError
+            When chains are to be replayed in a store with trust `"none"`.
 
         Examples
         --------
-        >>> report = store.check("full")
+        >>> report = store.check("replay")
         >>> report.ok, report.findings, report.checked["runs"]
         (True, (), 1)
         """
         self._refuse_closed()
         check.refuse_unknown(level, sample)
+        if level == "replay":
+            refuse_untrusting(self.trust)
         with self._reading("check") as session:
             seen = check.look(session, self._files)
-        if level == "full":
-            hashes = check.sampled(seen.hashes, sample)
+        suspects = []
+        if level != "quick":
+            hashes = dict(check_bytes.sampled(sorted(seen.hashes.items()), sample))
             seen.checked["hashed"] = len(hashes)
-            suspects = check.hash_files(self._files, hashes)
-            if suspects:
-                with self._reading("check") as session:
-                    seen.findings += check.still_recorded(session, suspects)
+            suspects += check_bytes.hash_files(self._files, hashes)
+        if level == "replay":
+            chosen = check_bytes.sampled((chain for chain, probe in seen.probes.items() if probe is not None), sample)
+            seen.checked["replayed"] = len(chosen)
+            suspects += check_bytes.replay_probes(self.replay_probe, chosen)
+            seen.notes += [check.no_probe(chain) for chain, probe in seen.probes.items() if probe is None]
+        if suspects:
+            with self._reading("check") as session:
+                seen.findings += check.still_recorded(session, suspects)
         return CheckReport(level, seen.checked, tuple(seen.findings), tuple(seen.notes))
 
     def repair(self, report: CheckReport) -> RepairReport:

@@ -6,8 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from n4a_flows.storage import cleanup, queries, records
+from n4a_flows.storage import cleanup, origins, queries, records
 from n4a_flows.storage.facade.base import StoreBase
+from n4a_flows.storage.origins import FlowRunIsOver, ReapedRun, RunOrigin
 
 
 class RunVerbs(StoreBase):
@@ -65,6 +66,50 @@ class RunVerbs(StoreBase):
         """Mark a run `"failed"` with the reason; `UnknownIdError` for an unknown run."""
         with self._writing("fail_run") as session:
             records.end(session, "runs", run_id, "failed", error=str(error))
+
+    def running_runs(self) -> list[RunOrigin]:
+        """The runs that have not ended, the oldest first, each with the flow run, host and process that records it.
+
+        Examples
+        --------
+        >>> run_id = store.begin_run("by hand", {}, [])
+        >>> [origin] = store.running_runs()
+        >>> origin.flow_run_id, origin.pid == os.getpid(), origin.why_dead()
+        (None, True, None)
+        """
+        with self._reading("running_runs") as session:
+            return origins.running(session)
+
+    def reap_run(self, run_id: str, reason: str) -> bool:
+        """End a run whose recorder is gone as failed, with its pipelines that have not ended.
+
+        Returns
+        -------
+        False when the run had ended already, or is unknown; nothing is changed then.
+        """
+        with self._writing("reap_run") as session:
+            return origins.reap(session, run_id, reason)
+
+    def reap_dead_runs(self, flow_run_is_over: FlowRunIsOver | None = None) -> list[ReapedRun]:
+        """End the runs that died as failed: their flow run is over, or, without a flow run, their process is gone from this host.
+
+        Parameters
+        ----------
+        flow_run_is_over
+            Asks the server whether a flow run, by its id, has ended (None: it does not know that one). Without it, runs that belong
+            to a flow run are left alone. What it raises is passed on, and nothing is changed then.
+
+        Returns
+        -------
+        The runs that were ended.
+        """
+        # The server is asked while nobody waits for the store.
+        reasons = {origin: origin.why_dead(flow_run_is_over) for origin in self.running_runs()}
+        return [
+            ReapedRun(origin.run_id, origin.name, reason)
+            for origin, reason in reasons.items()
+            if reason is not None and self.reap_run(origin.run_id, reason)
+        ]
 
     def get_run(self, run_id: str) -> dict[str, Any] | None:
         """The row of a run, with config, datasets and summary as Python values; None for an unknown run."""

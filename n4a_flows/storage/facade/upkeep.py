@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from n4a_flows.storage import cleanup, compaction, gc
+from n4a_flows.storage import cleanup, compaction, gc, retention
 from n4a_flows.storage.compaction import CompactReport
 from n4a_flows.storage.facade.base import StoreBase
 from n4a_flows.storage.gc import GcPlan, GcReport
+from n4a_flows.storage.retention import RetentionPlan, RetentionPolicy, RetentionReport
 
 GRACE = timedelta(hours=1)
 """How long an artifact that no chain references is left alone, for a recording may still be on its way."""
@@ -47,6 +48,36 @@ class UpkeepVerbs(StoreBase):
         """
         with self._writing("delete_run") as session:
             return cleanup.delete_run(session, self._files, run_id, delete_artifacts, force)
+
+    def plan_retention(self, policy: RetentionPolicy) -> RetentionPlan:
+        """Find the runs, and pipelines of runs, that no rule of a policy keeps; nothing is changed.
+
+        Raises
+        ------
+        InvalidInputError
+            When no run that has ended would be left, and the policy does not say that this is meant.
+
+        Examples
+        --------
+        >>> plan = store.plan_retention(RetentionPolicy(last_runs=30, best_chains=5))
+        >>> plan.runs, plan.kept
+        (0, {'among the last 30 runs': 1})
+        """
+        with self._reading("plan_retention") as session:
+            return retention.plan(session, policy)
+
+    def apply_retention(self, plan: RetentionPlan) -> RetentionReport:
+        """Delete exactly what a plan names, less what its policy keeps by now, in one transaction.
+
+        Only rows go; the next garbage collection removes the artifacts that nothing needs any more. Scored files and samples stay.
+
+        Raises
+        ------
+        InvalidInputError
+            When by now no run that has ended would be left, which the policy does not allow; nothing is deleted then.
+        """
+        with self._writing("apply_retention") as session:
+            return retention.apply(session, plan)
 
     def plan_gc(self, grace: timedelta = GRACE) -> GcPlan:
         """Find what a garbage collection would remove; nothing is changed.
