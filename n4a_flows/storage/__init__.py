@@ -14,6 +14,7 @@ from n4a_flows.storage.codecs import SerializedArtifact, serialize
 from n4a_flows.storage.compaction import CompactReport
 from n4a_flows.storage.folds import fold_key_candidates, normalize_fold_key, parse_numeric_fold_key
 from n4a_flows.storage.gc import GcPlan, GcReport
+from n4a_flows.storage.library import PipelineLibrary
 from n4a_flows.storage.origins import ReapedRun, RunOrigin
 from n4a_flows.storage.predictions import REFIT_CONTEXT_STACKING, REFIT_CONTEXT_STANDALONE
 from n4a_flows.storage.predictor import Predictor
@@ -41,6 +42,7 @@ __all__ = [
     "Finding",
     "GcPlan",
     "GcReport",
+    "PipelineLibrary",
     "Predictor",
     "PreparedArtifact",
     "Probe",

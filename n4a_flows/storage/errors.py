@@ -92,3 +92,11 @@ class DefinitionError(N4AError, ValueError):
 
 class BundleError(N4AError, ValueError):
     """A bundle is damaged, foreign or unsafe."""
+
+
+class TemplateError(N4AError, ValueError):
+    """A template file is damaged, or is no file of the library's own."""
+
+
+class TemplateExistsError(N4AError, FileExistsError):
+    """The library holds a template of that name already."""
