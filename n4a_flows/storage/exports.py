@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import os
+import uuid
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 
 from n4a_flows.storage import queries
-from n4a_flows.storage.artifacts import write_durably
-from n4a_flows.storage.errors import UnknownIdError, WorkspaceError
-from n4a_flows.storage.json_values import from_json, to_json
+from n4a_flows.storage.artifacts import TEMPORARY_PREFIX, sync_folder
+from n4a_flows.storage.errors import N4AError, UnknownIdError, WorkspaceError
+from n4a_flows.storage.json_values import canonical_json, from_json, to_json
 from n4a_flows.storage.session import Session
 
 
@@ -24,18 +27,54 @@ def output_file(output_path: str | os.PathLike[str], suffix: str) -> Path:
     return path if path.suffix else path.with_name(path.name + suffix)
 
 
-def write_file(target: Path, data: bytes) -> Path:
+def write_file(target: Path, data: bytes, same: Callable[[bytes], bool] | None = None) -> Path:
     """Put an export in place: all of it or nothing. Parent folders are made.
+
+    Parameters
+    ----------
+    same
+        Whether bytes that were read back mean what was meant; they are those that were written in any case.
 
     Raises
     ------
     WorkspaceError
-        When the disk refuses.
+        When the disk refuses, or what it gives back is not what was written.
     """
+
+    def verified(path: Path) -> bool:
+        found = path.read_bytes()
+        return found == data and (same is None or same(found))
+
+    return put_in_place(target, lambda path: path.write_bytes(data), verified)
+
+
+def put_in_place(target: Path, write: Callable[[Path], object], verified: Callable[[Path], bool]) -> Path:
+    """Let `write` make a file under a temporary name, and give it its own name when it is `verified`.
+
+    Raises
+    ------
+    WorkspaceError
+        When the disk refuses, or the file is not as it was written; there is no new file then.
+    """
+    temporary = target.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
     try:
-        write_durably(target, data)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(temporary)
+            sync_folder(temporary)
+            if not verified(temporary):
+                raise WorkspaceError(
+                    f"The export {target} was not made: what was written reads back differently. Check the disk."
+                )
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(target.parent)
+    except N4AError:
+        raise
     except OSError as error:
-        raise WorkspaceError(f"The export {target} cannot be written: {error.strerror}.") from error
+        raise WorkspaceError(f"The export {target} cannot be written: {error.strerror or error}.") from error
     return target
 
 
@@ -68,18 +107,48 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def json_bytes(value: Any) -> bytes:
-    """Indented JSON, UTF-8; numbers that JSON does not have are written as the database holds them."""
-    return ((to_json(value, "export", indent=2) or "null") + "\n").encode()
+def write_json(target: Path, value: Any) -> Path:
+    """Write indented JSON, UTF-8; numbers that JSON does not have are written as the database holds them."""
+    data = ((to_json(value, "export", indent=2) or "null") + "\n").encode()
+    return write_file(target, data, lambda found: _equal(from_json(found.decode()), value))
 
 
-def yaml_bytes(value: Any) -> bytes:
-    """YAML that `safe_load` reads, keys in their order, UTF-8."""
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True).encode()
+def write_yaml(target: Path, value: Any) -> Path:
+    """Write YAML that `safe_load` reads, keys in their order, UTF-8."""
+    data = yaml.dump(value, Dumper=_YAML_DUMPER, sort_keys=False, allow_unicode=True).encode()
+    return write_file(target, data, lambda found: _equal(yaml.load(found, Loader=_YAML_LOADER), value))
 
 
-def parquet_bytes(frame: pl.DataFrame) -> bytes:
-    """A frame as Parquet, zstd compressed."""
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd")
-    return buffer.getvalue()
+# The same in C, where PyYAML was built with it: ten times as fast.
+_YAML_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two values are the same to JSON, NaN being itself."""
+    return canonical_json(one, "export") == canonical_json(other, "export")
+
+
+def write_parquet(target: Path, frames: Iterable[pl.DataFrame]) -> Path:
+    """Write frames of the same columns one after the other, at least one, as the row groups of a Parquet file."""
+    rows = 0
+
+    def write(path: Path) -> None:
+        nonlocal rows
+        rest = iter(frames)
+        table = next(rest).to_arrow()
+        with pq.ParquetWriter(path, table.schema, compression="zstd", write_page_checksum=True) as writer:
+            while table is not None:
+                writer.write_table(table)
+                rows += table.num_rows
+                frame = next(rest, None)
+                table = None if frame is None else frame.to_arrow()
+
+    def verified(path: Path) -> bool:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            return bool(rows == sum(batch.num_rows for batch in file.iter_batches()))
+
+    try:
+        return put_in_place(target, write, verified)
+    except pa.ArrowException as error:
+        raise WorkspaceError(f"The export {target} was not made: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
@@ -98,10 +99,18 @@ def run_log_summary(session: Session, run_id: str) -> pl.DataFrame:
     )
 
 
+_PREDICTION_FILTERS = ("dataset_name", "model_class", "partition", "fold_id", "branch_id", "pipeline_id")
+
+
 def query_predictions(
-    session: Session, filters: dict[str, Any], run_id: str | None, limit: int | None, offset: int
+    session: Session, *, run_id: str | None = None, limit: int | None = None, offset: int = 0, **filters: Any
 ) -> pl.DataFrame:
     """Predictions that match all filters, the newest first; a text with `%` is a LIKE pattern."""
+    unknown = [name for name in filters if name not in _PREDICTION_FILTERS]
+    if unknown:
+        raise InvalidInputError(
+            f"Unknown filter {unknown[0]!r}: predictions are filtered by run_id, {', '.join(_PREDICTION_FILTERS)}."
+        )
     conditions, parameters = prediction_filters(filters, run_id)
     page = "" if limit is None else " LIMIT ?"
     page += " OFFSET ?" if offset else ""
@@ -109,6 +118,25 @@ def query_predictions(
     return session.frame(
         f"SELECT * FROM predictions{_where(conditions)} ORDER BY created_at DESC, rowid DESC{page}", parameters
     )
+
+
+_ARRAYS = "y_true, y_pred, y_proba, sample_indices::BIGINT[] AS sample_indices, weights, labels::VARCHAR AS labels, proba_columns"
+_ARRAYS_AT_ONCE = 4096
+
+
+def with_arrays(session: Session, predictions: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Predictions with their arrays, a few thousand at a time and at least once, in the order given."""
+    places = session.frame("SELECT prediction_id, rowid AS place FROM prediction_arrays")
+    located = predictions.join(places, on="prediction_id", how="left", maintain_order="left")
+    for start in range(0, max(1, located.height), _ARRAYS_AT_ONCE):
+        part = located.slice(start, _ARRAYS_AT_ONCE)
+        # What was saved together lies together, so a range of places reads little that is not wanted.
+        arrays = session.frame(
+            f"SELECT prediction_id, {_ARRAYS} FROM prediction_arrays a LEFT JOIN prediction_labels USING (prediction_id) "
+            "WHERE a.rowid BETWEEN ? AND ?",
+            [part["place"].min(), part["place"].max()],
+        )
+        yield part.drop("place").join(arrays, on="prediction_id", how="left", maintain_order="left")
 
 
 def prediction_filters(filters: dict[str, Any], run_id: str | None) -> tuple[list[str], list[Any]]:

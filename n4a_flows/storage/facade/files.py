@@ -66,9 +66,7 @@ class FileVerbs(ChainVerbs, PredictionVerbs):
             pipeline = queries.pipeline(session, pipeline_id)
         if pipeline is None:
             raise UnknownIdError(f"No pipeline has the id {pipeline_id!r} in this workspace.")
-        return exports.write_file(
-            exports.output_file(output_path, ".json"), exports.json_bytes(pipeline["expanded_config"])
-        )
+        return exports.write_json(exports.output_file(output_path, ".json"), pipeline["expanded_config"])
 
     def export_run(self, run_id: str, output_path: str | os.PathLike[str]) -> Path:
         """Write a run with its pipelines and their chains as YAML.
@@ -91,15 +89,21 @@ class FileVerbs(ChainVerbs, PredictionVerbs):
         """
         with self._reading("export_run") as session:
             document = exports.run_document(session, run_id)
-        return exports.write_file(exports.output_file(output_path, ".yaml"), exports.yaml_bytes(document))
+        return exports.write_yaml(exports.output_file(output_path, ".yaml"), document)
 
-    def export_predictions_parquet(self, output_path: str | os.PathLike[str], **filters: Any) -> Path:
+    def export_predictions_parquet(
+        self, output_path: str | os.PathLike[str], *, arrays: bool = False, **filters: Any
+    ) -> Path:
         """Write predictions as Parquet.
 
         Parameters
         ----------
         output_path
             `.parquet` is appended when it has no suffix; parent folders are made.
+        arrays
+            Also write y_true, y_pred, y_proba and weights (lists of float64) and sample_indices (a list of int64), null where they
+            were not stored. Of classes, y_true and y_pred are numbers that count into `labels` (JSON, by column); y_proba has
+            `proba_columns` numbers for each sample.
         **filters
             Those of `query_predictions`.
 
@@ -107,11 +111,20 @@ class FileVerbs(ChainVerbs, PredictionVerbs):
         -------
         Absolute path of the file, with all columns of `predictions`; it may have no rows.
 
+        Raises
+        ------
+        InvalidInputError
+            When there is no such filter.
+        WorkspaceError
+            When the disk refuses.
+
         Examples
         --------
-        >>> path = store.export_predictions_parquet(folder / "validation", partition="val")
-        >>> pl.read_parquet(path).height
-        5
+        >>> path = store.export_predictions_parquet(folder / "validation", partition="val", arrays=True)
+        >>> pl.read_parquet(path)["y_pred"].list.len().to_list()
+        [34, 34, 35, 34, 35]
         """
-        frame = self.query_predictions(**filters)
-        return exports.write_file(exports.output_file(output_path, ".parquet"), exports.parquet_bytes(frame))
+        target = exports.output_file(output_path, ".parquet")
+        with self._reading("export_predictions_parquet") as session:
+            found = queries.query_predictions(session, **filters)
+            return exports.write_parquet(target, queries.with_arrays(session, found) if arrays else [found])

@@ -168,16 +168,19 @@ class PredictionVerbs(StoreBase):
         >>> store.query_predictions(model_class="%PLSRegression", partition="val")["fold_id"].sort().to_list()
         ['fold_0', 'fold_1', 'fold_2', 'fold_3', 'fold_4']
         """
-        filters = {
-            "dataset_name": dataset_name,
-            "model_class": model_class,
-            "partition": partition,
-            "fold_id": fold_id,
-            "branch_id": branch_id,
-            "pipeline_id": pipeline_id,
-        }
         with self._reading("query_predictions") as session:
-            return queries.query_predictions(session, filters, run_id, limit, offset)
+            return queries.query_predictions(
+                session,
+                dataset_name=dataset_name,
+                model_class=model_class,
+                partition=partition,
+                fold_id=fold_id,
+                branch_id=branch_id,
+                pipeline_id=pipeline_id,
+                run_id=run_id,
+                limit=limit,
+                offset=offset,
+            )
 
     def top_predictions(
         self,
