@@ -11,8 +11,8 @@ import yaml
 from n4a_flows.block import WorkspaceStoreBlock
 from n4a_flows.cli import upkeep
 from n4a_flows.cli.console import out, print_error, print_leaderboard, print_quarantined, working
-from n4a_flows.cli.upkeep import DEFAULT_WORKSPACE, Workspace
-from n4a_flows.storage.errors import DefinitionError, MissingFileError, N4AError, WorkspaceError
+from n4a_flows.cli.upkeep import DEFAULT_WORKSPACE, STAYED_BUSY, Workspace
+from n4a_flows.storage.errors import DefinitionError, MissingFileError, N4AError, StoreBusyError, WorkspaceError
 
 app = typer.Typer(
     help="A workspace for near-infrared spectroscopy: train, predict, export.",
@@ -33,7 +33,7 @@ def run() -> int:
         app()
     except N4AError as error:
         print_error(error)
-        return 1
+        return STAYED_BUSY if isinstance(error, StoreBusyError) else 1
     return 0
 
 

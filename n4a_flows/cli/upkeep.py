@@ -1,6 +1,7 @@
 """Commands that look after a workspace. They need no Prefect, and exit with codes that scripts can use.
 
-0: done; 1: refused or failed, one line on stderr says why; 2: wrong usage; 3: `check` found damage.
+0: done; 1: refused or failed, one line on stderr says why; 2: wrong usage; 3: `check` found damage; 4: the workspace stayed
+busy, try again later.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from n4a_flows.cli.console import out
-from n4a_flows.storage import WorkspaceStore
+from n4a_flows.storage import RetentionPolicy, WorkspaceStore
 from n4a_flows.storage.errors import WorkspaceError
 
 Workspace = Annotated[Path, typer.Option("--workspace", "-w", help="Folder of the workspace.")]
@@ -22,6 +23,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done,
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DEFAULT_WORKSPACE = Path("workspace")
 FOUND_DAMAGE = 3
+STAYED_BUSY = 4
 
 
 def gc(
@@ -58,6 +60,7 @@ def vacuum(
     min_dead_share: Annotated[
         float, typer.Option(help="Least share of dead rows for which it is done (0 to 1).")
     ] = 0.3,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Make the database file smaller when enough of its rows were deleted.
@@ -65,7 +68,7 @@ def vacuum(
     Example: n4a-flows vacuum --min-dead-share 0.5
     """
     with opened(workspace) as store:
-        report = store.compact(min_dead_share)
+        report = store.compact(min_dead_share, dry_run=dry_run)
     if as_json:
         print_json(asdict(report))
     elif report.compacted:
@@ -118,17 +121,68 @@ def backup(
 def restore(
     backup_folder: Annotated[Path, typer.Argument(metavar="BACKUP", help="Folder that `backup` made.")],
     target: Annotated[Path, typer.Argument(help="Where the workspace shall be; must not exist, or be empty.")],
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Verify a backup and make a workspace of it.
 
     Example: n4a-flows restore /mnt/backups/workspace workspace
     """
-    report = WorkspaceStore.restore(backup_folder, target)
+    report = WorkspaceStore.restore(backup_folder, target, dry_run=dry_run)
     if as_json:
         print_json(asdict(report))
     else:
-        out.print(f"{report.workspace} restored: {report.artifacts} artifacts, made {report.created}", markup=False)
+        done = "could be restored" if dry_run else "restored"
+        out.print(f"{report.workspace} {done}: {report.artifacts} artifacts, made {report.created}", markup=False)
+
+
+def retain(
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    last_runs: Annotated[int | None, typer.Option(help="Keep this many of the latest runs.")] = None,
+    days: Annotated[float | None, typer.Option(help="Keep runs that began within this many days.")] = None,
+    best_chains: Annotated[
+        int | None, typer.Option(help="Keep this many of the best chains for each dataset, target and metric.")
+    ] = None,
+    failed_days: Annotated[
+        float | None, typer.Option(help="Keep failed runs that began within this many days, and no others that failed.")
+    ] = None,
+    remove_everything: Annotated[bool, typer.Option(help="Allow that no run is left.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete the runs that no rule keeps. Chains that an alias names always stay; files go with the next gc.
+
+    Example: n4a-flows retain --last-runs 30 --best-chains 5 --dry-run
+    """
+    policy = RetentionPolicy(last_runs, days, best_chains, failed_days, remove_everything)
+    with opened(workspace) as store:
+        plan = store.plan_retention(policy)
+        report = None if dry_run else store.apply_retention(plan)
+    if as_json:
+        print_json({"plan": plan.to_dict(), "report": None if report is None else asdict(report)})
+        return
+    if report is None:
+        for item in plan.retired:
+            goes = "" if item.whole else f", {len(item.pipeline_ids)} pipelines"
+            out.print(f"{item.run_id} {item.name}{goes}: {item.reason}", markup=False)
+        out.print(f"{plan.runs} runs and {plan.pipelines} pipelines would go")
+    else:
+        out.print(f"{report.removed_runs} runs and {report.removed_pipelines} pipelines deleted")
+
+
+def reap(workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """Mark runs as failed whose process is gone from this machine. Those of Prefect flows are left to the flow `maintain`.
+
+    Example: n4a-flows reap
+    """
+    with opened(workspace) as store:
+        reaped = store.reap_dead_runs()
+    if as_json:
+        print_json([asdict(run) for run in reaped])
+        return
+    for run in reaped:
+        out.print(f"{run.run_id} {run.name}: {run.reason}", markup=False)
+    out.print(f"{len(reaped)} runs had died")
 
 
 def opened(workspace: Path) -> WorkspaceStore:
@@ -145,5 +199,5 @@ def print_json(value: Any) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (gc, vacuum, check, backup, restore):
+    for command in (gc, vacuum, retain, reap, check, backup, restore):
         app.command()(command)

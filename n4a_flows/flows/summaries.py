@@ -46,6 +46,23 @@ class PredictionSummary(BaseModel):
     predictions_path: Path = Field(description="Parquet file with the predictions of all files that were asked for.")
 
 
+class MaintenanceSummary(BaseModel):
+    """What `maintain` did; with `dry_run`, what it would do."""
+
+    dry_run: bool = Field(description="Whether nothing was changed.")
+    checks_ok: bool = Field(description="Whether the checks found no damage; nothing is deleted when they do.")
+    findings: list[str] = Field(description="The damage that was found, a line each.")
+    reaped_runs: list[str] = Field(description="Ids of the runs that had died and were marked failed.")
+    removed_runs: int = Field(description="Number of runs that retention deleted.")
+    removed_pipelines: int = Field(description="Number of pipelines that retention deleted, those of whole runs too.")
+    removed_files: int = Field(description="Number of files that garbage collection removed.")
+    freed_bytes: int = Field(description="Size of those files.")
+    database_bytes_before: int = Field(description="Size of the database file before.")
+    database_bytes_after: int = Field(description="Size of the database file after.")
+    verified_files: int = Field(description="Number of files whose bytes were compared with their hash at the end.")
+    replayed_chains: int = Field(description="Number of chains that were replayed and compared at the end.")
+
+
 class ExportSummary(BaseModel):
     """What `export` wrote."""
 

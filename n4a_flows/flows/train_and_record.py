@@ -12,6 +12,7 @@ from prefect.runtime import flow_run
 from n4a_flows import tasks
 from n4a_flows.block import WorkspaceStoreBlock
 from n4a_flows.flows.chunks import chunked, one_thread_per_core, results_of, whole
+from n4a_flows.flows.dead_runs import end_dead_runs
 from n4a_flows.flows.options import PathText
 from n4a_flows.flows.progress import Progress
 from n4a_flows.flows.summaries import TrainingSummary
@@ -31,7 +32,13 @@ from n4a_flows.training import (
 from n4a_flows.training.metrics import HIGHER_IS_BETTER
 
 
-@flow(task_runner=one_thread_per_core(), persist_result=False)
+@flow(
+    task_runner=one_thread_per_core(),
+    persist_result=False,
+    on_failure=[end_dead_runs],
+    on_crashed=[end_dead_runs],
+    on_cancellation=[end_dead_runs],
+)
 def train_and_record(
     store: WorkspaceStoreBlock,
     dataset: PathText | list[PathText],

@@ -8,11 +8,14 @@ from n4a_flows.reports.leaderboard import (
     markdown_table,
     rank,
 )
+from n4a_flows.reports.maintenance import Maintenance, maintenance_markdown
 
 __all__ = [
     "LeaderboardRow",
+    "Maintenance",
     "leaderboard_cells",
     "leaderboard_markdown",
+    "maintenance_markdown",
     "markdown_table",
     "predicted_against_measured",
     "rank",

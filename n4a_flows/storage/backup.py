@@ -323,7 +323,9 @@ def _explained(what: str) -> Iterator[None]:
 # ---------------------------------------------------------------------- restore
 
 
-def restore(backup_folder: str | os.PathLike[str], target: str | os.PathLike[str]) -> RestoreReport:
+def restore(
+    backup_folder: str | os.PathLike[str], target: str | os.PathLike[str], *, dry_run: bool = False
+) -> RestoreReport:
     """Make a workspace of a backup; see `WorkspaceStore.restore`."""
     source, workspace = Path(os.path.realpath(backup_folder)), Path(os.path.realpath(target))
     if workspace.is_relative_to(source):
@@ -342,7 +344,17 @@ def restore(backup_folder: str | os.PathLike[str], target: str | os.PathLike[str
             stack.enter_context(_locked(lock, fcntl.LOCK_SH, busy, os.O_RDONLY))
         summary = _read_summary(source / _SUMMARY_NAME)
         contents = _verified(source, summary)
-        return _put_in_place(source, workspace, summary, contents)
+        if not dry_run:
+            _put_in_place(source, workspace, summary, contents)
+        sizes = [(source / "artifacts" / path).stat().st_size for path in contents.artifacts]
+        return RestoreReport(
+            workspace=workspace,
+            created=datetime.fromisoformat(summary.created),
+            database_bytes=(source / _database_name(summary.database_sha256)).stat().st_size,
+            artifacts=len(sizes),
+            artifact_bytes=sum(sizes),
+            rows=contents.rows,
+        )
 
 
 def _read_summary(path: Path) -> _Summary:
@@ -374,7 +386,7 @@ def _verified(source: Path, summary: _Summary) -> _Contents:
     return contents
 
 
-def _put_in_place(source: Path, workspace: Path, summary: _Summary, contents: _Contents) -> RestoreReport:
+def _put_in_place(source: Path, workspace: Path, summary: _Summary, contents: _Contents) -> None:
     workspace.parent.mkdir(parents=True, exist_ok=True)
     new = workspace.with_name(f"{workspace.name}.restoring-{uuid.uuid4().hex[:8]}")
     try:
@@ -382,18 +394,10 @@ def _put_in_place(source: Path, workspace: Path, summary: _Summary, contents: _C
         shutil.copyfile(source / _database_name(summary.database_sha256), new / FILE_NAME)
         sync_folder(new / FILE_NAME)
         files = ArtifactFiles(source / "artifacts")
-        sizes, _ = _copy_artifacts(files, ArtifactFiles(new / "artifacts"), contents.artifacts)
+        _copy_artifacts(files, ArtifactFiles(new / "artifacts"), contents.artifacts)
         sync_folder(new)
         new.rename(workspace)  # over an empty folder too, but over nothing else
         sync_folder(workspace.parent)
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
-    return RestoreReport(
-        workspace=workspace,
-        created=datetime.fromisoformat(summary.created),
-        database_bytes=(workspace / FILE_NAME).stat().st_size,
-        artifacts=len(sizes),
-        artifact_bytes=sum(sizes.values()),
-        rows=contents.rows,
-    )

@@ -28,7 +28,7 @@ class CompactReport:
     Attributes
     ----------
     compacted
-        False when it would not have paid, and nothing was done.
+        False when it would not have paid, or for a dry run: nothing was done then.
     bytes_before, bytes_after
         Size of the database file.
     dead_share
@@ -44,8 +44,8 @@ class CompactReport:
     rows: dict[str, int]
 
 
-def compact(database: Database, timeout: float, min_dead_share: float) -> CompactReport:
-    """Rewrite the database file if at least this share of its row places is dead.
+def compact(database: Database, timeout: float, min_dead_share: float, *, dry_run: bool = False) -> CompactReport:
+    """Rewrite the database file if at least this share of its row places is dead; with `dry_run` only look.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def compact(database: Database, timeout: float, min_dead_share: float) -> Compac
                 rows = _rows(session)
                 dead_share = _dead_share(session, rows)
             before = database.path.stat().st_size
-            if dead_share < min_dead_share:
+            if dry_run or dead_share < min_dead_share:
                 return CompactReport(False, before, before, dead_share, rows)
             _refuse_full_disk(database.path, before)
             with database.opened(database.path, write=False, name="old", operation="vacuum", timeout=timeout):

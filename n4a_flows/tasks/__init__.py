@@ -9,16 +9,34 @@ from n4a_flows.tasks.chains import best_chain, chain_package, export_chain, repl
 from n4a_flows.tasks.ledger import record_scoring, scored_digests, scored_samples
 from n4a_flows.tasks.predictions import query_predictions, top_predictions
 from n4a_flows.tasks.runs import begin_run, complete_run, fail_run, record_pipelines
+from n4a_flows.tasks.upkeep import (
+    apply_gc,
+    apply_retention,
+    backup,
+    check,
+    compact,
+    plan_gc,
+    plan_retention,
+    reap_dead_runs,
+)
 from n4a_flows.tasks.workers import score_files, train_pipelines
 
 __all__ = [
+    "apply_gc",
+    "apply_retention",
+    "backup",
     "begin_run",
     "best_chain",
     "chain_package",
+    "check",
+    "compact",
     "complete_run",
     "export_chain",
     "fail_run",
+    "plan_gc",
+    "plan_retention",
     "query_predictions",
+    "reap_dead_runs",
     "record_pipelines",
     "record_scoring",
     "replay_chain",

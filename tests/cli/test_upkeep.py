@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from n4a_flows.storage import WorkspaceStore
+from n4a_flows.storage.backup import holding_off_gc
 
 
 @pytest.fixture
@@ -38,6 +39,8 @@ def test_gc_shows_its_plan_and_carries_it_out(workspace: Path) -> None:
 
 
 def test_vacuum_says_what_it_did(workspace: Path) -> None:
+    dry = json.loads(run("vacuum", "-w", workspace, "--min-dead-share", "0", "--dry-run", "--json").stdout)
+    assert (dry["compacted"], dry["bytes_after"]) == (False, dry["bytes_before"])
     assert "nothing done" in run("vacuum", "-w", workspace, "--min-dead-share", "1").stdout
     report = json.loads(run("vacuum", "-w", workspace, "--min-dead-share", "0", "--json").stdout)
     assert report["compacted"] is True
@@ -57,12 +60,40 @@ def test_damage_is_found_and_a_backup_brings_it_back(workspace: Path, tmp_path: 
     assert found.returncode == 3
     assert file.name in found.stdout
     assert json.loads(found.stdout)["ok"] is False
+    dry = run("restore", tmp_path / "backup", tmp_path / "again", "--dry-run")
+    assert (dry.returncode, "could be restored" in dry.stdout, (tmp_path / "again").exists()) == (0, True, False)
     assert run("restore", tmp_path / "backup", tmp_path / "again").returncode == 0
     assert (tmp_path / "again" / "artifacts" / file.parent.name / file.name).read_bytes() == good
     assert run("restore", tmp_path / "backup", workspace).returncode == 1
 
 
-@pytest.mark.parametrize("command", ["gc", "vacuum", "check"])
+def test_retention_shows_its_plan_and_carries_it_out(workspace: Path) -> None:
+    with WorkspaceStore(workspace) as store:
+        for name in ("older", "newer"):
+            store.complete_run(store.begin_run(name, {}, []), {})
+    dry = run("retain", "-w", workspace, "--last-runs", "1", "--dry-run")
+    assert (dry.returncode, "older" in dry.stdout, "newer" in dry.stdout) == (0, True, False)
+    assert run("retain", "-w", workspace).returncode == 1, "a policy without rules keeps nothing"
+    done = json.loads(run("retain", "-w", workspace, "--last-runs", "1", "--json").stdout)
+    assert (done["plan"]["runs"], done["report"]["removed_runs"]) == (1, 1)
+    assert WorkspaceStore(workspace).list_runs()["name"].to_list() == ["newer"]
+
+
+def test_reap_ends_what_a_dead_process_left(workspace: Path) -> None:
+    begin = "import sys; from n4a_flows.storage import WorkspaceStore as W; W(sys.argv[1]).begin_run('lost', {}, [])"
+    subprocess.run([sys.executable, "-c", begin, workspace], check=True)
+    [reaped] = json.loads(run("reap", "-w", workspace, "--json").stdout)
+    assert reaped["name"] == "lost"
+    assert "0 runs had died" in run("reap", "-w", workspace).stdout
+
+
+def test_a_busy_workspace_has_an_exit_code_of_its_own(workspace: Path, tmp_path: Path) -> None:
+    with holding_off_gc(workspace):
+        busy = run("gc", "-w", workspace, "--grace", "0")
+    assert (busy.returncode, len(busy.stderr.splitlines())) == (4, 1)
+
+
+@pytest.mark.parametrize("command", ["gc", "vacuum", "check", "retain", "reap"])
 def test_a_mistyped_workspace_is_one_line_and_makes_nothing(tmp_path: Path, command: str) -> None:
     result = run(command, "-w", tmp_path / "nowhere")
     assert result.returncode == 1

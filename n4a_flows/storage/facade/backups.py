@@ -58,7 +58,9 @@ class BackupVerbs(StoreBase):
         return backups.backup(self._database, self._files, target, self.lock_timeout)
 
     @staticmethod
-    def restore(backup: str | os.PathLike[str], target: str | os.PathLike[str]) -> RestoreReport:
+    def restore(
+        backup: str | os.PathLike[str], target: str | os.PathLike[str], *, dry_run: bool = False
+    ) -> RestoreReport:
         """Make a workspace of a backup.
 
         Every byte is compared with its hash before anything is written. The copy is built beside the target as
@@ -70,10 +72,12 @@ class BackupVerbs(StoreBase):
             The folder that `backup` filled.
         target
             The new workspace folder: not there yet, or empty.
+        dry_run
+            Verify the backup and the target, and write nothing.
 
         Returns
         -------
-        What was put in place: when the backup was made, sizes (bytes), artifacts and rows by table.
+        What was put in place, or would be: when the backup was made, sizes (bytes), artifacts and rows by table.
 
         Raises
         ------
@@ -100,4 +104,4 @@ class BackupVerbs(StoreBase):
         ...     again.replay_chain(chain_id, spectra.X[:3], spectra.axis).shape
         (3,)
         """
-        return backups.restore(backup, target)
+        return backups.restore(backup, target, dry_run=dry_run)

@@ -130,13 +130,15 @@ class UpkeepVerbs(StoreBase):
         with self._writing("gc_artifacts") as session:
             return gc.apply(session, self._files, gc.plan(session, self._files, GRACE)).removed_files
 
-    def compact(self, min_dead_share: float = 0.3) -> CompactReport:
+    def compact(self, min_dead_share: float = 0.3, *, dry_run: bool = False) -> CompactReport:
         """Rewrite the database file without the space of deleted rows, if enough of it is dead.
 
         Parameters
         ----------
         min_dead_share
             Least share of dead row places in the file (0 to 1) for which it is done.
+        dry_run
+            Say how much is dead, and do nothing.
 
         Returns
         -------
@@ -154,7 +156,7 @@ class UpkeepVerbs(StoreBase):
         self._refuse_closed()
         self._refuse_read_only("compact")
         self._refuse_transaction("compact")
-        return compaction.compact(self._database, self.lock_timeout, min_dead_share)
+        return compaction.compact(self._database, self.lock_timeout, min_dead_share, dry_run=dry_run)
 
     def vacuum(self) -> None:
         """Rewrite the database file without the space of deleted rows: `compact(0)`, and raises what that does."""

@@ -1,0 +1,174 @@
+"""The flow that looks after a workspace, and the hook that ends runs whose flow run died."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import flow
+from prefect.artifacts import Artifact
+from prefect.client.orchestration import get_client
+from prefect.states import Cancelled, Crashed, Running
+
+from n4a_flows import WorkspaceStoreBlock
+from n4a_flows.flows import MaintenanceOptions, RetentionOptions, maintain, train_and_record
+from n4a_flows.flows.dead_runs import end_dead_runs
+from n4a_flows.storage import WorkspaceStore
+from n4a_flows.training import PipelineRunner
+
+pytestmark = pytest.mark.prefect
+
+PLS = "sklearn.cross_decomposition.PLSRegression"
+
+
+@pytest.fixture
+def trained(block: WorkspaceStoreBlock) -> list[str]:
+    """Three runs of one pipeline each, the oldest first."""
+    runs = []
+    for n_components in (2, 3, 4):
+        runner = PipelineRunner(workspace=block.path)
+        runner.run([{"model": {"class": PLS, "params": {"n_components": n_components}}}], "tecator", "fat")
+        runs.append(str(runner.last_run_id))
+    return runs
+
+
+def files(block: WorkspaceStoreBlock) -> set[Path]:
+    return {path for path in (block.path / "artifacts").rglob("*") if path.is_file()}
+
+
+def report() -> str:
+    artifact = Artifact.get("n4a-maintenance")
+    assert artifact is not None
+    return str(artifact.data)
+
+
+def test_a_dry_run_shows_the_plans_and_changes_nothing(block: WorkspaceStoreBlock, trained: list[str]) -> None:
+    before = files(block)
+    options = MaintenanceOptions(dry_run=True, retention=RetentionOptions(last_runs=1), grace_hours=0)
+    summary = maintain(block, options)
+    assert (summary.dry_run, summary.checks_ok, summary.removed_runs, summary.removed_pipelines) == (True, True, 2, 2)
+    assert files(block) == before
+    with block.open() as store:
+        assert store.list_runs().height == 3
+    assert "what would be done" in report()
+    assert trained[0] in report()
+
+
+def test_what_no_rule_keeps_goes_and_the_file_shrinks(block: WorkspaceStoreBlock, trained: list[str]) -> None:
+    with block.open() as store:
+        lost = store.begin_run("lost", {}, [], flow_run_id=str(uuid.uuid4()))
+        store.save_artifact("loose", "str", "model", "joblib")
+    options = MaintenanceOptions(retention=RetentionOptions(last_runs=1), grace_hours=0, verify_share=1)
+    summary = maintain(block, options)
+    assert (summary.checks_ok, summary.removed_runs, summary.reaped_runs) == (True, 2, [])
+    # Of two runs five fold models, a refit and a probe each; and the loose one.
+    assert summary.removed_files == 2 * 7 + 1
+    assert summary.freed_bytes > 0
+    assert summary.database_bytes_after < summary.database_bytes_before
+    assert (summary.verified_files, summary.replayed_chains) == (7, 1)
+    with block.open() as store:
+        assert {run["run_id"] for run in store.list_runs().iter_rows(named=True)} == {trained[-1], lost}
+        assert store.check("replay").ok
+    assert maintain(block).removed_files == 0, "there is nothing more to do"
+
+
+def test_nothing_is_deleted_from_a_damaged_workspace(block: WorkspaceStoreBlock, trained: list[str]) -> None:
+    with block.open() as store:
+        store.save_artifact("loose", "str", "model", "joblib")
+        [chain_id] = store.query_chain_summaries(run_id=trained[-1])["chain_id"]
+        chain = store.get_chain(chain_id)
+        assert chain is not None
+        store.get_artifact_path(chain["fold_artifacts"]["fold_0"]).unlink()
+    before = files(block)
+    state = maintain(
+        block, MaintenanceOptions(retention=RetentionOptions(last_runs=1), grace_hours=0), return_state=True
+    )
+    assert state.name == "DamageFound"
+    summary: Any = state.result()
+    assert (summary.checks_ok, summary.removed_files, summary.removed_runs) == (False, 0, 0)
+    assert "missing_file" in summary.findings[0]
+    assert files(block) == before
+    assert "nothing is deleted from a damaged workspace" in report()
+
+
+def test_what_no_longer_predicts_as_recorded_is_told_at_the_end(block: WorkspaceStoreBlock, trained: list[str]) -> None:
+    with block.open() as store:
+        probe = store.get_probe(store.query_chain_summaries(run_id=trained[0])["chain_id"].item())
+        assert probe is not None
+        # The bytes are whole, but another chain's probe is not what this one predicts.
+        first, second = (
+            store.get_chain_context(store.query_chain_summaries(run_id=run)["chain_id"].item()) for run in trained[:2]
+        )
+    from n4a_flows.storage.database import Database
+
+    with Database.at(block.path).session(write=True, operation="test", timeout=5) as session:
+        for table, column in (("chain_context", "probe_artifact_id"), ("chain_artifacts", "artifact_id")):
+            session.execute(
+                f"UPDATE {table} SET {column} = ? WHERE chain_id = ? AND {column} = ?",
+                [second.probe_artifact_id, first.chain_id, first.probe_artifact_id],
+            )
+    summary = maintain(block, MaintenanceOptions(verify_share=1))
+    assert not summary.checks_ok
+    assert "differ from those recorded" in summary.findings[0]
+
+
+def test_the_server_tells_which_runs_are_dead(block: WorkspaceStoreBlock) -> None:
+    @flow
+    def nothing() -> None:
+        pass
+
+    with get_client(sync_client=True) as client:
+        over, alive = (client.create_flow_run(nothing, state=Running()).id for _ in range(2))
+        client.set_flow_run_state(over, Crashed(message="killed"), force=True)
+    with block.open() as store:
+        runs = {name: store.begin_run(name, {}, [], flow_run_id=str(name)) for name in (over, alive)}
+    assert maintain(block).reaped_runs == [runs[over]]
+    with block.open() as store:
+        assert [origin.run_id for origin in store.running_runs()] == [runs[alive]]
+
+
+@pytest.mark.parametrize("state", [Crashed(message="process killed"), Cancelled()])
+def test_the_hook_ends_the_runs_of_its_flow_run_and_no_others(block: WorkspaceStoreBlock, state: Any) -> None:
+    block.save("hooked", overwrite=True)
+    [document_id] = [block._block_document_id]
+    parameters = {"store": {"$ref": {"block_document_id": str(document_id)}}, "dataset": "tecator"}
+    with get_client(sync_client=True) as client:
+        flow_run = client.create_flow_run(train_and_record, parameters=parameters, state=Running())
+    with block.open() as store:
+        mine, other = (store.begin_run("r", {}, [], flow_run_id=str(i)) for i in (flow_run.id, uuid.uuid4()))
+    for _ in range(2):
+        end_dead_runs(flow=train_and_record, flow_run=flow_run, state=state)
+    with block.open() as store:
+        run = store.get_run(mine)
+        assert run is not None
+        assert run["status"] == "failed"
+        assert state.name in run["error"]
+        assert [origin.run_id for origin in store.running_runs()] == [other]
+
+
+def test_the_hook_makes_no_workspace(tmp_path: Path) -> None:
+    store = WorkspaceStoreBlock(path=tmp_path / "never")
+    with get_client(sync_client=True) as client:
+        flow_run = client.create_flow_run(
+            train_and_record, parameters={"store": store, "dataset": "d"}, state=Running()
+        )
+    end_dead_runs(train_and_record, flow_run, Crashed())
+    assert not (tmp_path / "never").exists()
+
+
+def test_the_training_flow_has_the_hook_for_every_way_to_die() -> None:
+    hooks = (
+        train_and_record.on_failure_hooks,
+        train_and_record.on_crashed_hooks,
+        train_and_record.on_cancellation_hooks,
+    )
+    assert all(hook == [end_dead_runs] for hook in hooks)
+
+
+def test_a_policy_that_keeps_nothing_fails_before_anything_goes(block: WorkspaceStoreBlock, trained: list[str]) -> None:
+    with pytest.raises(ValueError, match="would remove every run"):
+        maintain(block, MaintenanceOptions(retention=RetentionOptions()))
+    with WorkspaceStore(block.path) as store:
+        assert store.list_runs().height == len(trained)
