@@ -129,6 +129,9 @@ def _equal(one: Any, other: Any) -> bool:
     return canonical_json(one, "export") == canonical_json(other, "export")
 
 
+_ROWS_AT_ONCE = 4096  # a hundred thousand predictions with their arrays are half a gigabyte
+
+
 def write_parquet(target: Path, frames: Iterable[pl.DataFrame]) -> Path:
     """Write frames of the same columns one after the other, at least one, as the row groups of a Parquet file."""
     rows = 0
@@ -145,8 +148,8 @@ def write_parquet(target: Path, frames: Iterable[pl.DataFrame]) -> Path:
                 table = None if frame is None else frame.to_arrow()
 
     def verified(path: Path) -> bool:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            return bool(rows == sum(batch.num_rows for batch in file.iter_batches()))
+        with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
+            return bool(rows == sum(batch.num_rows for batch in file.iter_batches(_ROWS_AT_ONCE)))
 
     try:
         return put_in_place(target, write, verified)
