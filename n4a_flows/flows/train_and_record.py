@@ -29,6 +29,7 @@ from n4a_flows.training import (
     run_summary,
     targets_of,
 )
+from n4a_flows.training.definition import definition_of
 from n4a_flows.training.metrics import HIGHER_IS_BETTER
 
 
@@ -43,7 +44,7 @@ def train_and_record(
     store: WorkspaceStoreBlock,
     dataset: PathText | list[PathText],
     target: str | list[str] | None = None,
-    pipeline: list[Any] | dict[str, Any] | None = None,
+    pipeline: str | list[Any] | dict[str, Any] | None = None,
     options: TrainingOptions = TrainingOptions(),  # noqa: B008 - an instance, so that the form shows the defaults
 ) -> TrainingSummary:
     """Train every pipeline of a definition on a set of spectra, and record runs, chains and predictions in a workspace.
@@ -61,14 +62,18 @@ def train_and_record(
     target
         The column to predict, or a list; may be left out when the dataset has just one.
     pipeline
-        The definition: a list of steps, or a dict that holds one under `pipeline` or `steps`.
+        The definition: a list of steps, or a dict that holds one under `pipeline` or `steps`; or the name of a template, of
+        the library of the workspace or of those that come with the package.
     options
         How it is trained.
 
     Raises
     ------
     MissingFileError, SpectraError, InvalidInputError
-        When the dataset is not there, cannot be read, or has no such target; nothing has been recorded then.
+        When the dataset is not there, cannot be read, or has no such target, or there is no such template; nothing has been
+        recorded then.
+    TemplateError
+        When the file of the template is damaged; nothing has been recorded then.
     DefinitionError, UntrustedError
         When the definition is wrong, or names a class that the block does not allow; nothing has been recorded then.
     TrainingError
@@ -77,6 +82,7 @@ def train_and_record(
     if pipeline is None:
         raise DefinitionError("No pipeline given: define one as a list of steps that ends with a model.")
     options = _with_modules_of(store, options)
+    pipeline = definition_of(pipeline, store.workspace_path)
     planned = expand(pipeline, options)
     spectra = load_dataset(dataset, target=target)
     targets = targets_of(spectra, target)

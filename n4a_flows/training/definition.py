@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 from sklearn.base import is_classifier
 
 from n4a_flows.storage.errors import DefinitionError
+from n4a_flows.storage.template_folder import find_template
 from n4a_flows.training.generators import Choice, count_variants, variants_of
 from n4a_flows.training.operators import Canonical, build, canonical_step, label, plain, role_of, seeded
 from n4a_flows.training.options import TrainingOptions
@@ -153,7 +155,25 @@ def definition_hash(steps: Sequence[Mapping[str, Any]]) -> str:
     ).hexdigest()
 
 
-def definition_document(definition: Any, options: TrainingOptions) -> Any:
+def definition_of(pipeline: Any, workspace: str | os.PathLike[str]) -> Any:
+    """A definition itself; of the name of a template, its definition.
+
+    Parameters
+    ----------
+    workspace
+        The folder of the workspace, whose library is asked first. It need not exist.
+
+    Raises
+    ------
+    MissingFileError
+        When there is no such template; the message names those that there are.
+    InvalidInputError, TemplateError
+        When the name cannot be one, or the file is damaged.
+    """
+    return find_template(workspace, pipeline).definition if isinstance(pipeline, str) else pipeline
+
+
+def definition_document(definition: Any, options: TrainingOptions | None = None) -> Any:
     """A definition as it was written, as JSON: instances in it become steps, generators stay.
 
     Raises
@@ -161,7 +181,7 @@ def definition_document(definition: Any, options: TrainingOptions) -> Any:
     DefinitionError
         When it holds an object of a class that is not allowed, or a value that JSON cannot hold.
     """
-    return plain(definition, options.modules, "The definition")
+    return plain(definition, (options or TrainingOptions()).modules, "The definition")
 
 
 def _assemble(steps: Sequence[tuple[str, Any]], options: TrainingOptions) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import polars as pl
 from n4a_flows.spectra import Spectra, load_dataset
 from n4a_flows.storage import WorkspaceStore
 from n4a_flows.storage.errors import InvalidInputError
-from n4a_flows.training.definition import PlannedPipeline, definition_document, expand
+from n4a_flows.training.definition import PlannedPipeline, definition_document, definition_of, expand
 from n4a_flows.training.engine import TrainingError, train_pipeline
 from n4a_flows.training.metrics import better
 from n4a_flows.training.options import TrainingOptions
@@ -54,9 +54,12 @@ class PipelineRunner:
     """
 
     def __init__(self, workspace: str | PathLike[str] | None = None, *, store: WorkspaceStore | None = None) -> None:
-        if (workspace is None) == (store is None):
+        if workspace is not None and store is None:
+            self._folder: str | PathLike[str] = workspace
+        elif store is not None and workspace is None:
+            self._folder = store.workspace_path
+        else:
             raise InvalidInputError("Give a PipelineRunner either a workspace folder or an open store.")
-        self._workspace = workspace
         self._store = store
         self.last_run_id: str | None = None
         self.last_recorded: list[RecordedPipeline] = []
@@ -75,7 +78,7 @@ class PipelineRunner:
         Parameters
         ----------
         definition
-            See `expand`.
+            See `expand`; or the name of a template, of the library of the workspace or of those that come with the package.
         dataset
             A file, a list of files, the name of a shipped set, or spectra that have been read.
         target
@@ -89,20 +92,20 @@ class PipelineRunner:
 
         Raises
         ------
-        DefinitionError, InvalidInputError, SpectraError, MissingFileError
-            When the definition or the data is wrong; nothing has been recorded then.
+        DefinitionError, InvalidInputError, SpectraError, MissingFileError, TemplateError
+            When the definition or the data is wrong, or there is no such template or file; nothing has been recorded then.
         TrainingError
             When every pipeline failed; the run is recorded as failed then.
         """
         options = options or TrainingOptions()
+        definition = definition_of(definition, self._folder)
         planned = expand(definition, options)
         spectra = load_dataset(dataset, target=target)
         targets = targets_of(spectra, target)
         check_data(planned, spectra, targets, options)
         if self._store is not None:
             return self._train(self._store, definition, planned, spectra, targets, options, name)
-        assert self._workspace is not None
-        with WorkspaceStore(self._workspace) as store:
+        with WorkspaceStore(self._folder) as store:
             return self._train(store, definition, planned, spectra, targets, options, name)
 
     def _train(

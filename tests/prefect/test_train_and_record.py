@@ -13,6 +13,7 @@ from n4a_flows import WorkspaceStoreBlock
 from n4a_flows.flows import TrainingOptions, train_and_record
 from n4a_flows.flows.progress import listening
 from n4a_flows.spectra import load_tecator
+from n4a_flows.storage import PipelineLibrary
 from n4a_flows.storage.errors import (
     DefinitionError,
     InvalidInputError,
@@ -83,6 +84,13 @@ def test_the_same_training_twice_adds_a_run_and_no_artifact_file(
     assert [row.validation for row in first.leaderboard] == [row.validation for row in second.leaderboard]
 
 
+def test_a_template_is_trained_by_its_name(block: WorkspaceStoreBlock, two_pipelines: list[Any]) -> None:
+    shipped = train_and_record(block, "tecator", "fat", "SNV PLS")
+    assert (len(shipped.chain_ids), shipped.failed) == (8, 0)
+    PipelineLibrary(block.workspace_path).save_template(two_pipelines, "SNV PLS")
+    assert len(train_and_record(block, "tecator", "fat", "snv_pls").chain_ids) == 2
+
+
 def test_several_targets_are_trained_in_one_run(block: WorkspaceStoreBlock) -> None:
     summary = train_and_record(block, "tecator", ["fat", "protein"], [{"model": pls(6)}])
 
@@ -149,6 +157,9 @@ def test_a_run_that_is_interrupted_is_marked_failed_and_keeps_its_whole_chunks(
         ({"target": "sugar"}, SpectraError, "sugar"),
         ({"target": None}, InvalidInputError, "moisture, fat, protein"),
         ({"pipeline": None}, DefinitionError, "No pipeline"),
+        ({"pipeline": "../pls"}, InvalidInputError, "name of a template"),
+        ({"pipeline": "pls"}, MissingFileError, "snv_pls"),
+        ({"pipeline": "pls-da"}, DefinitionError, "only regression"),
         ({"pipeline": [{"class": "os.system"}, {"model": pls(6)}]}, DefinitionError, "os"),
         ({"pipeline": [{"model": {"class": "sklearn.nothing.PLS"}}]}, DefinitionError, "sklearn.nothing"),
         ({"options": TrainingOptions(allowed_modules=("os",))}, UntrustedError, "allowed modules"),

@@ -16,8 +16,8 @@ from sklearn.cross_decomposition import PLSRegression
 from sklearn.preprocessing import StandardScaler
 
 from n4a_flows.spectra import Spectra
-from n4a_flows.storage import WorkspaceStore
-from n4a_flows.storage.errors import DefinitionError, InvalidInputError, N4AError
+from n4a_flows.storage import PipelineLibrary, WorkspaceStore
+from n4a_flows.storage.errors import DefinitionError, InvalidInputError, MissingFileError, N4AError
 from n4a_flows.training import (
     PipelineRunner,
     TrainingError,
@@ -273,3 +273,32 @@ def test_an_error_in_the_last_option_is_found_before_the_first_is_trained(tmp_pa
     with pytest.raises(DefinitionError, match="Step 1: The 'with_mean' parameter of StandardScaler"):
         PipelineRunner(workspace=tmp_path / "w").run([{"_or_": [None, wrong]}, PLSRegression()], "tecator", "fat")
     assert not (tmp_path / "w").exists()
+
+
+def test_templates_are_trained_by_their_names(tmp_path: Path, tecator: Spectra) -> None:
+    spectra = tecator.take(range(100))
+    runner = PipelineRunner(tmp_path / "ws")
+    with pytest.raises(MissingFileError, match=r"'pls of mine'.*snv_pls"):
+        runner.run("pls of mine", spectra, target="fat")
+    assert not (tmp_path / "ws").exists()
+    rmse = {}
+    for name in ("raw_pls", "snv_pls", "derivative_pls", "emsc_pls"):
+        runner.run(name, spectra, target="fat")
+        assert [pipeline.error for pipeline in runner.last_recorded] == [None] * len(runner.last_recorded)
+        rmse[name] = min(pipeline.best_val for pipeline in runner.last_recorded if pipeline.best_val is not None)
+    assert max(rmse.values()) < 2.7, rmse
+
+    library = PipelineLibrary(tmp_path / "ws")
+    best = min(runner.last_recorded, key=lambda pipeline: pipeline.best_val or 0)
+    library.copy_from_pipeline(best.pipeline_id, "pls of mine")
+    runner.run("PLS of mine", spectra, target="fat")
+    [again] = runner.last_recorded
+    assert (again.name, again.best_val) == (best.name, best.best_val)
+
+    library.save_template(["sklearn.cross_decomposition.PLSRegression"], "raw_pls")
+    with WorkspaceStore(tmp_path / "ws") as store:
+        runner = PipelineRunner(store=store)
+        runner.run("raw_pls", spectra, target="fat")
+    assert len(runner.last_recorded) == 1, "the template of the workspace goes before the one of the package"
+    with pytest.raises(DefinitionError, match="only regression is trained"):
+        runner.run("pls-da", spectra, target="fat")
