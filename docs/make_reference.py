@@ -41,6 +41,18 @@ in a test.
 SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("n4a_flows.storage", "The workspace store", ("WorkspaceStore",)),
     ("n4a_flows.storage", "Predicting", ("Predictor", "ChainPackage", "ChainContext", "replay_chain", "Axis")),
+    (
+        "n4a_flows.storage",
+        "Bundles",
+        (
+            "inspect_bundle",
+            "verify_bundle",
+            "BundleInfo",
+            "ImportReport",
+            "VersionDifference",
+            "BundleGenerator",
+        ),
+    ),
     ("n4a_flows.storage", "Artifacts as bytes", ("serialize", "SerializedArtifact", "PreparedArtifact")),
     ("n4a_flows.storage", "The ledger of scored files", ("ScoredFile", "ScoredSample")),
     ("n4a_flows.storage", "The library", ("PipelineLibrary",)),

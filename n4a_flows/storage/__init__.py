@@ -6,6 +6,14 @@ Nothing here imports Prefect.
 from n4a_flows.storage.artifacts import PreparedArtifact
 from n4a_flows.storage.axis import Axis
 from n4a_flows.storage.backup import BackupReport, RestoreReport
+from n4a_flows.storage.bundles import (
+    BundleGenerator,
+    BundleInfo,
+    ImportReport,
+    VersionDifference,
+    inspect_bundle,
+    verify_bundle,
+)
 from n4a_flows.storage.chain_builder import ChainBuilder
 from n4a_flows.storage.chain_replay import ChainPackage, replay_chain
 from n4a_flows.storage.chains import ChainContext
@@ -32,6 +40,8 @@ __all__ = [
     "REFIT_CONTEXT_STANDALONE",
     "Axis",
     "BackupReport",
+    "BundleGenerator",
+    "BundleInfo",
     "ChainBuilder",
     "ChainContext",
     "ChainPackage",
@@ -42,6 +52,7 @@ __all__ = [
     "Finding",
     "GcPlan",
     "GcReport",
+    "ImportReport",
     "PipelineLibrary",
     "Predictor",
     "PreparedArtifact",
@@ -61,11 +72,14 @@ __all__ = [
     "StepExecutionMode",
     "TraceRecorder",
     "UpgradeReport",
+    "VersionDifference",
     "WorkspaceStore",
     "WorkspaceStoreProtocol",
     "fold_key_candidates",
+    "inspect_bundle",
     "normalize_fold_key",
     "parse_numeric_fold_key",
     "replay_chain",
     "serialize",
+    "verify_bundle",
 ]

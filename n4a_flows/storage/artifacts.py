@@ -272,6 +272,18 @@ def rows_of(session: Session, artifact_ids: Iterable[str]) -> dict[str, dict[str
     return found
 
 
+def existing(session: Session, artifact_ids: Iterable[str]) -> set[str]:
+    """Those of the ids that have a row."""
+    sql = "SELECT artifact_id FROM artifacts WHERE list_contains(?, artifact_id)"
+    return {str(row[0]) for row in session.rows(sql, [list(artifact_ids)])}
+
+
+def known_hashes(session: Session, content_hashes: Iterable[str]) -> int:
+    """How many of these bytes are recorded."""
+    sql = "SELECT count(DISTINCT content_hash) FROM artifacts WHERE list_contains(?, content_hash)"
+    return int(session.rows(sql, [list(content_hashes)])[0][0])
+
+
 def hashes_of(session: Session, artifact_ids: Iterable[str]) -> dict[str, str]:
     """Content hashes of artifacts by id; `UnknownIdError` names those that do not exist."""
     known = {artifact_id: digest for digest, (artifact_id, _) in _known(session).items()}

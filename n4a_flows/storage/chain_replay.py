@@ -118,7 +118,7 @@ def needed_artifacts(document: Mapping[str, Any]) -> list[str]:
             for artifact_id in step_artifacts(document, step, key):
                 note(artifact_id)
     for key in keys:
-        note(_model_artifact(document, key))
+        note(model_artifact(document, key))
     return list(needed)
 
 
@@ -183,9 +183,9 @@ def _assemble(document: Mapping[str, Any], context: ChainContext, load: Load, al
             else:
                 shared.extend(transformers)
                 break
-    weights = _weights(steps, document, keys)
+    weights = lane_weights(document, keys)
     lanes = [
-        Lane(key, weight, own[key], load(_model_artifact(document, key)), scalers[key])
+        Lane(key, weight, own[key], load(model_artifact(document, key)), scalers[key])
         for key, weight in zip(keys, weights, strict=True)
     ]
     first = next((item.operator for item in [*shared, *lanes[0].transformers]), lanes[0].model)
@@ -237,15 +237,17 @@ def _transformer(operator: Any, step: Mapping[str, Any]) -> Transformer:
     return Transformer(operator, wants_wavelengths(judged), _label(step))
 
 
-def _model_artifact(document: Mapping[str, Any], key: str) -> str:
+def model_artifact(document: Mapping[str, Any], key: str) -> str:
+    """Artifact id of the model of one fold; `ReplayError` unless the chain names one."""
     ids = _as_list(document["fold_artifacts"][key])
     if len(ids) != 1:
         raise ReplayError(f"The chain names {len(ids)} models for {key}; it needs one.")
     return ids[0]
 
 
-def _weights(steps: Sequence[Mapping[str, Any]], document: Mapping[str, Any], keys: Sequence[str]) -> list[float]:
-    stored = next((step.get("fold_weights") for step in steps if _is_model(document, step)), None)
+def lane_weights(document: Mapping[str, Any], keys: Sequence[str]) -> list[float]:
+    """How much each fold counts when folds are combined; `ReplayError` when the weights cannot be used."""
+    stored = next((step.get("fold_weights") for step in document["steps"] if _is_model(document, step)), None)
     if not stored or len(keys) == 1:
         return [1.0] * len(keys)
     by_key = {normalize_fold_key(key): float(weight) for key, weight in stored.items()}

@@ -18,6 +18,10 @@ class StoreClosedError(N4AError, RuntimeError):
     """A verb was called on a store that has been closed."""
 
 
+class MissingStoreError(N4AError, RuntimeError):
+    """Something was asked of an object that was made without a store."""
+
+
 class StoreBusyError(N4AError, TimeoutError):
     """The store stayed held by somebody else until the deadline."""
 

@@ -43,7 +43,7 @@ def from_json(text: str | None) -> Any:
     """The value behind JSON text, None for None."""
     if text is None:
         return None
-    return json.loads(text, object_hook=_restore_float)
+    return json.loads(text, object_hook=restored_float)
 
 
 def _plain(value: Any, what: str) -> Any:
@@ -94,7 +94,8 @@ def _key(key: Any, what: str) -> str:
     raise InvalidInputError(f"The {what} has a {type(key).__name__} as a key; use text.")
 
 
-def _restore_float(document: dict[str, Any]) -> Any:
+def restored_float(document: dict[str, Any]) -> Any:
+    """The number that a decoded JSON object stands for, or the object as it is."""
     if len(document) == 1 and document.get(_FLOAT_KEY) in ("nan", "inf", "-inf"):
         return float(document[_FLOAT_KEY])
     return document

@@ -1,4 +1,4 @@
-"""Verbs that write files outside the store: bundles and exports."""
+"""Verbs about files outside the store: bundles in and out, and exports."""
 
 from __future__ import annotations
 
@@ -6,28 +6,33 @@ import os
 from pathlib import Path
 from typing import Any
 
-from n4a_flows.storage import bundles, exports, queries
+from n4a_flows.storage import aliases, bundles, exports, queries
+from n4a_flows.storage.bundles import ImportReport, collecting, importing, reader, script, writer
+from n4a_flows.storage.bundles.importing import Versions
+from n4a_flows.storage.codecs import Trust, check_trust
 from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
 from n4a_flows.storage.facade.chains import ChainVerbs
 from n4a_flows.storage.facade.predictions import PredictionVerbs
 
 
 class FileVerbs(ChainVerbs, PredictionVerbs):
-    """Exports."""
+    """Exports and imports."""
 
     def export_chain(self, chain_id: str, output_path: str | os.PathLike[str], format: str = "n4a") -> Path:
-        """Write a chain as a bundle that predicts elsewhere.
+        """Write a chain as a file that predicts elsewhere.
 
         Parameters
         ----------
         output_path
-            `.n4a` is appended when it has no suffix; parent folders are made.
+            `.n4a` is appended when it has no suffix, `.n4a.py` when it does not end so; parent folders are made.
         format
-            `"n4a"`.
+            `"n4a"`: a bundle with all artifacts of the chain and its probe, for `import_bundle` of another workspace and for
+            nirs4all. Where nirs4all would predict something else, its loader refuses the bundle, and a warning says why.
+            `"n4a.py"`: a script that predicts with numpy, joblib and what the artifacts import.
 
         Returns
         -------
-        Absolute path of the bundle.
+        Absolute path of the file. Written twice, it has the same bytes but for `exported_at`.
 
         Raises
         ------
@@ -44,11 +49,85 @@ class FileVerbs(ChainVerbs, PredictionVerbs):
         --------
         >>> store.export_chain(chain_id, folder / "fat").name
         'fat.n4a'
+        >>> store.export_chain(chain_id, folder / "fat", format="n4a.py").name
+        'fat.n4a.py'
         """
-        if format != "n4a":
-            raise InvalidInputError(f"Unknown bundle format {format!r}: use 'n4a'.")
-        data = bundles.to_bundle(self.chain_package(chain_id))
-        return exports.write_file(exports.output_file(output_path, ".n4a"), data)
+        if format not in bundles.FORMATS:
+            raise InvalidInputError(f"Unknown bundle format {format!r}: use 'n4a' or 'n4a.py'.")
+        with self._reading("export_chain") as session:
+            package = collecting.whole_chain(session, self._files, aliases.resolve(session, chain_id))
+        if format == "n4a":
+            path = exports.output_file(output_path, ".n4a")
+            data = writer.to_bundle(package)
+            reader.verify_bytes(data, path)
+            return exports.write_file(path, data)
+        return exports.write_file(script.output_file(output_path), script.to_script(package))
+
+    def import_bundle(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        trust: Trust | None = None,
+        versions: Versions = "report",
+        max_bytes: int = bundles.MAX_BYTES,
+    ) -> ImportReport:
+        """Bring the chain of a `.n4a` bundle into this workspace, with a run and a pipeline that say where it comes from.
+
+        All of it comes in, or nothing: every name, size and digest is looked at before anything is written. Bytes that the
+        workspace has already are not written again. When it has a chain with the same digest, nothing is added.
+
+        The bundle is not unpickled unless `trust` says so. Later replays go by the trust of the store that replays: open it with
+        trust `"modules"` when a bundle came from somebody you do not know.
+
+        Parameters
+        ----------
+        path
+            A bundle of n4a_flows, or one of nirs4all (1.0 and later), which has no axis, no probe and no digests.
+        trust
+            `"modules"` or `"all"`: load the chain as far as this allows, predict its probe, and refuse the bundle when the
+            predictions differ from those recorded. None or `"none"`: load nothing.
+        versions
+            What to do when packages are here in other versions than where the bundle was written: `"report"` (and warn in the log),
+            `"refuse"`, or `"allow"` (only report).
+        max_bytes
+            What the members of the bundle may hold together.
+
+        Returns
+        -------
+        The id of the chain here, what came in, package differences, and how the probe compares.
+
+        Raises
+        ------
+        MissingFileError
+            When there is no such file.
+        BundleError
+            When it is no bundle, damaged, unsafe to read, too big, of a newer format, when its probe or, with `"refuse"`, its
+            packages differ.
+        UntrustedError, ArtifactLoadError, ReplayError
+            When `trust` is given and does not allow what the bundle holds, or it cannot be loaded.
+        InvalidInputError
+            When `trust` or `versions` has a value that cannot be taken.
+
+        Examples
+        --------
+        >>> path = store.export_chain(chain_id, folder / "fat.n4a")
+        >>> with WorkspaceStore(folder / "other") as other:
+        ...     report = other.import_bundle(path, trust="modules")
+        ...     other.replay_chain(report.chain_id, spectra.X[:3], spectra.axis).round(1)
+        array([21.3, 42.6,  9.4])
+        >>> report.new_artifacts, report.probe.agrees
+        (8, True)
+        """
+        self._refuse_closed()
+        self._refuse_read_only("import_bundle")
+        if trust is not None:
+            check_trust(trust)
+        contents = reader.read_bundle(path, max_bytes)
+        differences, missing = importing.check_versions(contents.info, versions)
+        probe = None if trust in (None, "none") else importing.replay_probe(contents, trust, self.allowed_modules)
+        prepared = importing.Prepared.written(self._files, contents)
+        with self._writing("import_bundle") as session:
+            return importing.record(session, self._files, contents, prepared, differences, missing, probe)
 
     def export_pipeline_config(self, pipeline_id: str, output_path: str | os.PathLike[str]) -> Path:
         """Write the expanded definition of a pipeline, alone, as JSON.

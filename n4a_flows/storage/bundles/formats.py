@@ -1,0 +1,55 @@
+"""Whether bytes can be of the format that a bundle says they are, without loading them.
+
+A workspace keeps equal bytes once, with one format. A bundle must not bring in bytes under a wrong one, under which nobody could
+load them any more.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import Final
+
+from n4a_flows.storage.errors import BundleError, N4AError
+from n4a_flows.storage.probes import Probe
+
+_MAX_PROBE_BYTES: Final = 64 * 1024**2
+_PICKLE, _ZIP = b"\x80", b"PK"
+
+
+def check_format(data: bytes, format: str) -> None:
+    """Refuse bytes that are not of their format, as far as their beginning tells.
+
+    Raises
+    ------
+    BundleError
+    """
+    if format == "npz":
+        raise BundleError("The bundle has arrays where an operator should be.")
+    if format == "skops":
+        plausible = data.startswith(_ZIP)
+    elif format == "joblib":
+        plausible = not data.startswith(_ZIP)
+    else:
+        plausible = data.startswith(_PICKLE)
+    if not plausible:
+        raise BundleError(f"The bundle has an artifact that is not of format {format[:40]!r}, as it says.")
+
+
+def check_probe(data: bytes) -> None:
+    """Refuse bytes that hold no probe, or unfold to more than a few spectra.
+
+    Raises
+    ------
+    BundleError
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > _MAX_PROBE_BYTES:
+                raise BundleError("The probe in the bundle is bigger than a few spectra.")
+        Probe.from_bytes(data)
+    except BundleError:
+        raise
+    # numpy reads whatever the file makes it read.
+    except (N4AError, zipfile.BadZipFile, ValueError, TypeError, OSError, RuntimeError, NotImplementedError) as error:
+        raise BundleError(f"The probe in the bundle cannot be read: {error}") from error
