@@ -123,7 +123,7 @@ def test_the_server_tells_which_runs_are_dead(block: WorkspaceStoreBlock) -> Non
         over, alive = (client.create_flow_run(nothing, state=Running()).id for _ in range(2))
         client.set_flow_run_state(over, Crashed(message="killed"), force=True)
     with block.open() as store:
-        runs = {name: store.begin_run(name, {}, [], flow_run_id=str(name)) for name in (over, alive)}
+        runs = {name: store.begin_run("r", {}, [], flow_run_id=str(name)) for name in (over, alive)}
     assert maintain(block).reaped_runs == [runs[over]]
     with block.open() as store:
         assert [origin.run_id for origin in store.running_runs()] == [runs[alive]]
