@@ -19,6 +19,7 @@ test: $(VENV)/.installed
 
 torture: $(VENV)/.installed  ## the long versions of the tests that look for lost writes
 	N4A_LONG=1 N4A_HYPOTHESIS=thorough $(BIN)/python -m pytest -s -o faulthandler_timeout=1800 \
+		tests/storage/test_torture.py tests/storage/test_full_disk.py \
 		tests/storage/test_two_processes.py tests/storage/test_state_machine.py tests/storage/test_check.py \
 		tests/storage/test_defects.py tests/storage/test_upgrade.py tests/storage/test_backup.py
 

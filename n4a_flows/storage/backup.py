@@ -315,9 +315,8 @@ def _explained(what: str) -> Iterator[None]:
     except N4AError:
         raise
     except OSError as error:
-        raise WorkspaceError(
-            f"{what}: {error.strerror or error} ({error.filename}). Mend that, then try again."
-        ) from error
+        where = f" ({error.filename})" if error.filename else ""
+        raise WorkspaceError(f"{what}: {error.strerror or error}{where}. Mend that, then try again.") from error
 
 
 # ---------------------------------------------------------------------- restore

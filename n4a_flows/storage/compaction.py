@@ -71,6 +71,8 @@ def compact(database: Database, timeout: float, min_dead_share: float, *, dry_ru
             with database.opened(database.path, write=False, name="old", operation="vacuum", timeout=timeout):
                 _copy(database, new, timeout)
                 _swap(new, database.path)
+        except WorkspaceError:
+            raise
         except OSError as error:
             raise WorkspaceError(f"The database was not made smaller, nothing is lost: {error}") from error
         finally:
