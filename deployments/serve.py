@@ -4,7 +4,7 @@
     python deployments/serve.py
 
 Then start runs from the Prefect UI: train, drop spectra files into the `incoming` folder of the workspace, predict,
-export.
+export; and look after the workspace.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from prefect import serve
 from prefect.deployments.runner import EntrypointType, RunnerDeployment
 
 from n4a_flows import WorkspaceStoreBlock
-from n4a_flows.flows import export, predict_new_spectra, train_and_record
+from n4a_flows.flows import export, maintain, predict_new_spectra, train_and_record
 
 BLOCK_NAME = "local"
 DATASET, TARGET = "tecator", "fat"
@@ -32,7 +32,7 @@ PIPELINE = [
 
 
 def deployments() -> list[RunnerDeployment]:
-    """The deployments of the three flows, with the block `workspace-store/local` as their store."""
+    """The deployments of the flows, with the block `workspace-store/local` as their store."""
     block = WorkspaceStoreBlock.load(BLOCK_NAME)
     incoming = block.workspace_path / "incoming"
     incoming.mkdir(parents=True, exist_ok=True)
@@ -50,6 +50,12 @@ def deployments() -> list[RunnerDeployment]:
             name="predict",
             description="Predict the files in the incoming folder of the workspace that are new.",
             parameters={"store": store, "chain": "best", "files": str(incoming), "options": best},
+            **common,
+        ),
+        maintain.to_deployment(
+            name="maintain",
+            description="Check the workspace, end dead runs, collect garbage and make the database file smaller.",
+            parameters={"store": store},
             **common,
         ),
         export.to_deployment(

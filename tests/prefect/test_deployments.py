@@ -31,14 +31,14 @@ def test_the_block_of_the_example_is_saved_and_updated(tmp_path: Path) -> None:
     assert block.trust == "modules"
 
 
-def test_the_three_flows_are_deployed_with_the_block_as_their_store(tmp_path: Path) -> None:
+def test_the_flows_are_deployed_with_the_block_as_their_store(tmp_path: Path) -> None:
     script("blocks/workspace_store.py")["save"](tmp_path / "ws")
     deployments = script("deployments/serve.py")["deployments"]()
 
     with get_client(sync_client=True) as client:
         applied = [client.read_deployment(deployment.apply()) for deployment in deployments]
 
-    assert [deployment.name for deployment in applied] == ["train", "predict", "export"]
+    assert [deployment.name for deployment in applied] == ["train", "predict", "maintain", "export"]
     assert {deployment.parameters["store"]["$ref"]["block_document_slug"] for deployment in applied} == {
         "workspace-store/local"
     }
