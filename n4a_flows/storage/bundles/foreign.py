@@ -8,7 +8,7 @@ These bundles list no digests, versions or axis.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,10 @@ def read(archive: Archive, manifest: Mapping[str, Any], path: Path) -> BundleCon
     model_index = manifest.get("model_step_index")
     if type(model_index) is not int:
         raise BundleError("The bundle does not say which step is its model (model_step_index in manifest.json).")
-    files = _files(archive)
-    notes = _Notes(archive)
+    # All of it, for only opening a member shows that its name was not damaged.
+    data = {name: archive.read(name) for name in archive.names if name != "manifest.json"}
+    files = _files(list(data))
+    notes = _Notes(data)
     model = files.get(model_index)
     if model is None:
         raise BundleError(
@@ -82,14 +84,14 @@ def read(archive: Archive, manifest: Mapping[str, Any], path: Path) -> BundleCon
     }
     used = {name: step for step in steps for name in step["artifact_ids"]}
     used |= dict.fromkeys(folds.values(), steps[-1])
-    artifacts = {name: _artifact(name, archive.read(name), step) for name, step in used.items()}
+    artifacts = {name: _artifact(name, data[name], step) for name, step in used.items()}
     info = _info(archive, manifest, document, path)
     return BundleContents(info, document, ChainContext(info.chain_id or "", ""), artifacts, None)
 
 
-def _files(archive: Archive) -> dict[int, _Step]:
+def _files(names: Sequence[str]) -> dict[int, _Step]:
     found: dict[int, _Step] = {}
-    for name in archive.names:
+    for name in names:
         match = _STEP.fullmatch(name.rpartition("/")[2].rpartition(".")[0])
         if not name.startswith(_FOLDER) or match is None:
             continue
@@ -130,15 +132,15 @@ def _class_in(files: _Step) -> str:
 
 
 class _Notes:
-    """What stands beside the artifacts: `trace.json`, `pipeline.json`, `chain.json` and `fold_weights.json`, all optional."""
+    """What stands beside the artifacts: `trace.json` or `pipeline.json`, and perhaps `chain.json` and `fold_weights.json`."""
 
-    def __init__(self, archive: Archive) -> None:
-        self._trace = _steps_by_index(_optional(archive, "trace.json"), "step_index")
-        self._chain = _steps_by_index(_optional(archive, "chain.json"), "step_idx")
+    def __init__(self, data: Mapping[str, bytes]) -> None:
+        self._trace = _steps_by_index(_optional(data, "trace.json"), "step_index")
+        self._chain = _steps_by_index(_optional(data, "chain.json"), "step_idx")
         # Steps of the definition carry no index: they are counted from 1.
-        listed = _optional(archive, "pipeline.json").get("steps")
+        listed = _optional(data, "pipeline.json").get("steps")
         self._pipeline = dict(enumerate(listed, 1)) if isinstance(listed, list) else {}
-        self._weights = _optional(archive, "fold_weights.json")
+        self._weights = _optional(data, "fold_weights.json")
 
     def order(self, files: Mapping[int, _Step], model_index: int) -> Iterator[int]:
         """The steps up to the model as they run."""
@@ -149,11 +151,19 @@ class _Notes:
                 return
 
     def operator_type(self, index: int) -> str:
-        """The type of a step before the model: as the trace says, else as its definition shows."""
+        """The type of a step before the model: as the trace says, else as its definition shows.
+
+        Raises
+        ------
+        BundleError
+            When neither knows the step: it may scale y.
+        """
         if self._trace:
             kind = self._trace[index].get("operator_type")
             return kind if isinstance(kind, str) and kind in _TYPES else "transform"
         step = self._pipeline.get(index)
+        if step is None:
+            raise BundleError(f"Neither trace.json nor pipeline.json of the bundle says what step {index} does.")
         keys = step if isinstance(step, dict) else {}
         return next((kind for kind in sorted(_TYPES) if kind in keys), "transform")
 
@@ -173,8 +183,8 @@ class _Notes:
         return weights
 
 
-def _optional(archive: Archive, name: str) -> dict[str, Any]:
-    return strict_json.parse(archive.read(name), name) if name in archive.names else {}
+def _optional(data: Mapping[str, bytes], name: str) -> dict[str, Any]:
+    return strict_json.parse(data[name], name) if name in data else {}
 
 
 def _steps_by_index(document: Mapping[str, Any], key: str) -> dict[int, dict[str, Any]]:
