@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKSPACE ?= demo-workspace
 
-.PHONY: demo test torture lint clean
+.PHONY: demo test interop torture lint clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -16,6 +16,18 @@ demo: $(VENV)/.installed  ## train, score, export on real spectra
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
+
+interop: $(VENV)/.installed .interop/nirs4all-1.4.10/.installed .interop/nirs4all-0.7.1/.installed  ## bundles against nirs4all
+	$(BIN)/python -m pytest tests/interop
+
+# Only what its loader imports, in the versions that are here: pickles are for the packages they were made with.
+.interop/nirs4all-%/.installed: tests/interop/nirs4all-%.txt | $(VENV)/.installed
+	mkdir -p .interop
+	$(BIN)/pip freeze --exclude-editable > .interop/constraints.txt
+	$(PYTHON) -m venv .interop/nirs4all-$*
+	.interop/nirs4all-$*/bin/pip install --quiet --constraint .interop/constraints.txt --requirement $<
+	.interop/nirs4all-$*/bin/pip install --quiet --no-deps nirs4all==$*
+	touch $@
 
 torture: $(VENV)/.installed  ## the long versions of the tests that look for lost writes
 	N4A_LONG=1 N4A_HYPOTHESIS=thorough $(BIN)/python -m pytest -s -o faulthandler_timeout=1800 \
@@ -30,4 +42,4 @@ lint: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) demo-workspace build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) demo-workspace build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .interop
