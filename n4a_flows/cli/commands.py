@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 import yaml
 
 from n4a_flows.block import WorkspaceStoreBlock
-from n4a_flows.cli import upkeep
+from n4a_flows.cli import library, upkeep
 from n4a_flows.cli.console import out, print_error, print_leaderboard, print_quarantined, working
-from n4a_flows.cli.upkeep import DEFAULT_WORKSPACE, STAYED_BUSY, Workspace
-from n4a_flows.storage.errors import DefinitionError, MissingFileError, N4AError, StoreBusyError, WorkspaceError
+from n4a_flows.cli.upkeep import DEFAULT_WORKSPACE, STAYED_BUSY, AsJson, Workspace, print_json
+from n4a_flows.reports import Exportable
+from n4a_flows.storage.errors import (
+    DefinitionError,
+    InvalidInputError,
+    MissingFileError,
+    N4AError,
+    StoreBusyError,
+    WorkspaceError,
+)
 
 app = typer.Typer(
     help="A workspace for near-infrared spectroscopy: train, predict, export.",
@@ -22,6 +30,7 @@ app = typer.Typer(
 )
 
 upkeep.register(app)
+library.register(app)
 
 Dataset = Annotated[str | None, typer.Option(help='With "best": the dataset whose best chain is meant.')]
 Target = Annotated[str | None, typer.Option(help='With "best": the target whose best chain is meant.')]
@@ -50,13 +59,16 @@ def train(
     dataset: Annotated[
         list[str], typer.Argument(help="Spectra files that make one set, or the name of a shipped set.")
     ],
-    pipeline: Annotated[Path, typer.Option("--pipeline", "-p", help="Pipeline definition, a JSON or YAML file.")],
+    pipeline: Annotated[
+        str,
+        typer.Option("--pipeline", "-p", help="Pipeline definition, a JSON or YAML file; or the name of a template."),
+    ],
     target: Annotated[list[str] | None, typer.Option("--target", "-t", help="Column to predict.")] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
 ) -> None:
     """Train every pipeline of a definition, and record it in the workspace.
 
-    Example: n4a-flows train tecator --target fat --pipeline pls.yaml
+    Example: n4a-flows train tecator --target fat --pipeline snv_pls
     """
     from n4a_flows.flows import train_and_record
 
@@ -94,23 +106,62 @@ def predict(
 
 @app.command()
 def export(
-    chain: Annotated[str, typer.Argument(help='Id of a chain, or "best" together with --dataset.')],
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help='Id of a chain ("best" together with --dataset), a pipeline or a run; name of a template. None for predictions.'
+        ),
+    ] = None,
+    what: Annotated[Exportable, typer.Option(help="What to export.")] = "chain",
     file_name: Annotated[str | None, typer.Option(help="Name of the file in the exports folder.")] = None,
-    dataset: Dataset = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help='With "best": the dataset whose best chain is meant. Of predictions: only for this one.'),
+    ] = None,
     target: Target = None,
+    format: Annotated[Literal["n4a", "n4a.py"] | None, typer.Option(help="Of a chain: a bundle or a script.")] = None,
+    run: Annotated[str | None, typer.Option(help="Of predictions: only those of this run.")] = None,
+    pipeline: Annotated[str | None, typer.Option(help="Of predictions: only those of this pipeline.")] = None,
+    partition: Annotated[
+        Literal["train", "val", "test"] | None, typer.Option(help="Of predictions: only those of this one.")
+    ] = None,
+    arrays: Annotated[
+        bool, typer.Option("--arrays", help="Of predictions: with their values, sample by sample.")
+    ] = False,
     workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
 ) -> None:
-    """Export a chain as a .n4a bundle.
+    """Export a chain, a pipeline, a run, predictions or a template.
 
     Example: n4a-flows export best --dataset tecator --file-name fat.n4a
     """
     from n4a_flows.flows import ExportOptions
     from n4a_flows.flows import export as export_flow
 
+    said: dict[str, Any] = {
+        "what": what,
+        "file_name": file_name,
+        "dataset": dataset,
+        "target": target,
+        "format": format,
+        "run": run,
+        "pipeline": pipeline,
+        "partition": partition,
+        "arrays": arrays,
+    }
+    if name is not None:
+        if said.get(what) is not None or what == "predictions":
+            raise InvalidInputError(f"{name!r} says nothing more about the {what}: leave it out.")
+        said[what] = name
+    options = ExportOptions(**{key: value for key, value in said.items() if value is not None})
+    options.refuse_what_does_not_fit()
     block = _existing(workspace)
     with working():
-        summary = export_flow(block, ExportOptions(chain=chain, dataset=dataset, target=target, file_name=file_name))
-    out.print(f"{summary.path}\n{summary.size} bytes, SHA-256 {summary.sha256}", markup=False)
+        summary = export_flow(block, options)
+    if as_json:
+        print_json(summary.model_dump(mode="json"))
+    else:
+        out.print(f"{summary.path}\n{summary.size} bytes, SHA-256 {summary.sha256}", markup=False)
 
 
 @app.command(name="upgrade")
@@ -140,7 +191,11 @@ def _existing(workspace: Path) -> WorkspaceStoreBlock:
     return WorkspaceStoreBlock(path=workspace)
 
 
-def _definition(file: Path) -> Any:
+def _definition(pipeline: str) -> Any:
+    """What is in a file, or the text itself where it is no path: the name of a template."""
+    file = Path(pipeline)
+    if not file.is_file() and file.name == pipeline and file.suffix not in (".json", ".yaml", ".yml"):
+        return pipeline
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

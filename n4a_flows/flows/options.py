@@ -7,6 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from n4a_flows.reports import Exportable
+from n4a_flows.storage.errors import InvalidInputError
+
 
 def _as_text(value: Any) -> Any:
     return fspath(value) if isinstance(value, PathLike) else value
@@ -91,18 +94,70 @@ class MaintenanceOptions(_Options):
 
 
 class ExportOptions(_Options):
-    """What is exported, and where to."""
+    """What is exported, and where to. A field that says nothing about what is exported is refused."""
 
-    what: Literal["chain"] = Field(default="chain", description="What to export: a chain, as a bundle.")
+    what: Exportable = Field(
+        default="chain",
+        description=(
+            "What to export: a chain that predicts elsewhere, the definition of a pipeline (JSON), a run with its pipelines "
+            "(YAML), predictions (Parquet) or a template (JSON)."
+        ),
+    )
     chain: str = Field(default="best", description='Id of the chain, or "best" for the best one of the dataset.')
     dataset: str | None = Field(
-        default=None, description='With the chain "best": the dataset whose best chain is meant, by its name.'
+        default=None,
+        description=(
+            'With the chain "best": the dataset whose best chain is meant, by its name. Of predictions: only those for this '
+            "dataset."
+        ),
     )
     target: str | None = Field(
         default=None, description='With the chain "best": the target whose best chain is meant; any when left out.'
     )
+    format: Literal["n4a", "n4a.py"] = Field(
+        default="n4a", description="Of a chain: a bundle, or a Python script that predicts CSV files by itself."
+    )
+    pipeline: str | None = Field(
+        default=None, description="Id of the pipeline. Of predictions: only those of this pipeline."
+    )
+    run: str | None = Field(default=None, description="Id of the run. Of predictions: only those of this run.")
+    template: str | None = Field(
+        default=None, description="Name of the template, of the library of the workspace or of the package."
+    )
+    partition: Literal["train", "val", "test"] | None = Field(
+        default=None, description="Of predictions: only those of this partition."
+    )
+    arrays: bool = Field(
+        default=False, description="Of predictions: with measured and predicted values, sample by sample."
+    )
     file_name: PathText | None = Field(
         default=None,
         title="File name",
-        description="Name of the file in the exports folder of the workspace; the id of the chain when left out.",
+        description="Name of the file in the exports folder of the workspace; made of what is exported when left out.",
     )
+
+    def refuse_what_does_not_fit(self) -> None:
+        """Raise `InvalidInputError` for a field that says nothing about what is exported."""
+        fitting = _FITTING[self.what]
+        for name, field in type(self).model_fields.items():
+            if name not in ("what", "file_name", *fitting) and getattr(self, name) != field.default:
+                raise InvalidInputError(
+                    f"The option {name!r} says nothing about what is exported, {_KINDS[self.what]}: leave it out. "
+                    f"What fits is {', '.join(fitting)} and file_name."
+                )
+
+
+_FITTING: dict[Exportable, tuple[str, ...]] = {
+    "chain": ("chain", "dataset", "target", "format"),
+    "pipeline": ("pipeline",),
+    "run": ("run",),
+    "predictions": ("run", "pipeline", "dataset", "partition", "arrays"),
+    "template": ("template",),
+}
+_KINDS: dict[Exportable, str] = {
+    "chain": "a chain",
+    "pipeline": "a pipeline",
+    "run": "a run",
+    "predictions": "predictions",
+    "template": "a template",
+}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from n4a_flows.reports import LeaderboardRow
+from n4a_flows.reports import Exportable, LeaderboardRow
 
 
 class TrainingSummary(BaseModel):
@@ -69,4 +69,7 @@ class ExportSummary(BaseModel):
     path: Path = Field(description="The file.")
     sha256: str = Field(description="SHA-256 of its bytes, 64 hexadecimal digits.")
     size: int = Field(description="Its size in bytes.")
-    chain_id: str = Field(description="The chain in it.")
+    what: Exportable = Field(description="What was exported.")
+    name: str = Field(description="Id or name of what was exported; of predictions the filters.")
+    chain_id: str | None = Field(default=None, description="The chain in it, if it is one.")
+    load: str = Field(description="How to load it elsewhere: Python, or of a script the command.")

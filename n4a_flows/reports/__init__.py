@@ -1,5 +1,6 @@
 """Numbers to text, tables and pictures."""
 
+from n4a_flows.reports.exported import Exportable, export_markdown, how_to_load
 from n4a_flows.reports.figures import predicted_against_measured
 from n4a_flows.reports.leaderboard import (
     LeaderboardRow,
@@ -11,8 +12,11 @@ from n4a_flows.reports.leaderboard import (
 from n4a_flows.reports.maintenance import Maintenance, maintenance_markdown
 
 __all__ = [
+    "Exportable",
     "LeaderboardRow",
     "Maintenance",
+    "export_markdown",
+    "how_to_load",
     "leaderboard_cells",
     "leaderboard_markdown",
     "maintenance_markdown",

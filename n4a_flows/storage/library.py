@@ -219,6 +219,7 @@ class PipelineLibrary:
         description: str = "",
         tags: Sequence[str] | None = None,
         extract_metrics: bool = True,
+        overwrite: bool = False,
     ) -> Path:
         """Keep the definition of a pipeline that was trained.
 
@@ -228,6 +229,8 @@ class PipelineLibrary:
             Id of a pipeline of the workspace, or a folder with `pipeline.json`.
         extract_metrics
             Keep its metric, `best_val` and `best_test` too; of a folder, the `metrics` in its `manifest.yaml`.
+        overwrite
+            Replace the template of this name.
 
         Returns
         -------
@@ -263,7 +266,7 @@ class PipelineLibrary:
             definition = row["expanded_config"]
             known = {key: row[key] for key in ("metric", "best_val", "best_test") if row[key] is not None}
             metrics = known if extract_metrics else {}
-        return self.save_template(definition, name, category, description, tags, metrics)
+        return self.save_template(definition, name, category, description, tags, metrics, overwrite=overwrite)
 
     def export_template(self, name: str, export_path: str | os.PathLike[str], category: str | None = None) -> Path:
         """Write a template into a file of its own, which `import_template` takes.

@@ -5,10 +5,16 @@ process: call them directly (`begin_run(block, ...)`), and submit only the worke
 process records, and the workers may be threads, processes or machines.
 """
 
-from n4a_flows.tasks.chains import best_chain, chain_package, export_chain, replay_chain
+from n4a_flows.tasks.chains import best_chain, chain_package, export_chain, get_chain, replay_chain
+from n4a_flows.tasks.exports import (
+    export_pipeline_config,
+    export_predictions_parquet,
+    export_run,
+    export_template,
+)
 from n4a_flows.tasks.ledger import record_scoring, scored_digests, scored_samples
 from n4a_flows.tasks.predictions import query_predictions, top_predictions
-from n4a_flows.tasks.runs import begin_run, complete_run, fail_run, record_pipelines
+from n4a_flows.tasks.runs import begin_run, complete_run, fail_run, get_run, record_pipelines
 from n4a_flows.tasks.upkeep import (
     apply_gc,
     apply_retention,
@@ -32,7 +38,13 @@ __all__ = [
     "compact",
     "complete_run",
     "export_chain",
+    "export_pipeline_config",
+    "export_predictions_parquet",
+    "export_run",
+    "export_template",
     "fail_run",
+    "get_chain",
+    "get_run",
     "plan_gc",
     "plan_retention",
     "query_predictions",

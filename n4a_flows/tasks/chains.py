@@ -26,6 +26,13 @@ def best_chain(
         return workspace.best_chain(dataset_name, target=target, metric=metric, run_id=run_id)
 
 
+@storage_task("get chain {chain_id}")
+def get_chain(store: WorkspaceStoreBlock, chain_id: str) -> dict[str, Any] | None:
+    """The row of a chain with its document decoded, None for an unknown one."""
+    with store.open() as workspace:
+        return workspace.get_chain(chain_id)
+
+
 @storage_task("package chain {chain_id}")
 def chain_package(store: WorkspaceStoreBlock, chain_id: str) -> ChainPackage:
     """A chain with the verified bytes of its artifacts, to be sent to workers."""

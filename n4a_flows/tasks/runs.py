@@ -24,6 +24,13 @@ def begin_run(
         return workspace.begin_run(name, config, datasets, flow_run_id=flow_run_id)
 
 
+@storage_task("get run {run_id}")
+def get_run(store: WorkspaceStoreBlock, run_id: str) -> dict[str, Any] | None:
+    """The row of a run with its JSON decoded, None for an unknown one."""
+    with store.open() as workspace:
+        return workspace.get_run(run_id)
+
+
 @storage_task("complete run {run_id}")
 def complete_run(store: WorkspaceStoreBlock, run_id: str, summary: dict[str, Any]) -> None:
     """Mark a run completed, with its summary."""
