@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -496,3 +497,13 @@ def test_a_template_of_the_workspace_goes_before_one_of_the_package(library: Pip
     assert library.load_template("snv pls") == [PLS]
     library.delete_template("snv pls")
     assert library.load_template("snv pls") != [PLS]
+
+
+def test_the_page_lists_the_templates_with_the_number_of_their_pipelines(library: PipelineLibrary) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "library.md").read_text()
+    said = dict(re.findall(r"^\| `([^`]+)` \| (\S+) \|", page, re.MULTILINE))
+    shipped = {item["name"]: library.load_template(item["name"]) for item in library.list_templates(shipped=True)}
+    assert said.keys() == shipped.keys()
+    assert {name: len(expand(shipped[name])) for name in said if name != "PLS-DA"} == {
+        name: int(number) for name, number in said.items() if name != "PLS-DA"
+    }
