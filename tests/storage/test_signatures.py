@@ -27,6 +27,8 @@ from n4a_flows.storage.store_protocol import WorkspaceStoreProtocol
         ),
         ("", "StepArtifacts StepExecutionMode REFIT_CONTEXT_STANDALONE REFIT_CONTEXT_STACKING"),
         ("", "normalize_fold_key fold_key_candidates parse_numeric_fold_key"),
+        ("", "PipelineLibrary"),
+        (".library", "PipelineLibrary"),
         (".store_protocol", "WorkspaceStoreProtocol"),
         (".chain_builder", "ChainBuilder"),
         (".chain_replay", "replay_chain"),
