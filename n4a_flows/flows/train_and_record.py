@@ -17,7 +17,7 @@ from n4a_flows.flows.options import PathText
 from n4a_flows.flows.progress import Progress
 from n4a_flows.flows.summaries import TrainingSummary
 from n4a_flows.reports import LeaderboardRow, leaderboard_markdown, rank
-from n4a_flows.spectra import Spectra, load_dataset
+from n4a_flows.spectra import Spectra
 from n4a_flows.storage.errors import DefinitionError, N4AError, UntrustedError
 from n4a_flows.training import (
     PlannedPipeline,
@@ -28,9 +28,10 @@ from n4a_flows.training import (
     run_document,
     run_summary,
     targets_of,
+    training_spectra,
 )
 from n4a_flows.training.definition import definition_of
-from n4a_flows.training.metrics import HIGHER_IS_BETTER
+from n4a_flows.training.metrics import Metric, higher_is_better
 
 
 @flow(
@@ -84,20 +85,21 @@ def train_and_record(
     options = _with_modules_of(store, options)
     pipeline = definition_of(pipeline, store.workspace_path)
     planned = expand(pipeline, options)
-    spectra = load_dataset(dataset, target=target)
+    spectra = training_spectra(dataset, target, options)
     targets = targets_of(spectra, target)
     check_data(planned, spectra, targets, options)
+    metric = options.metric_for(planned[0].task)
 
     document = run_document(pipeline, spectra, targets, options)
     run_id = tasks.begin_run(store, **document, flow_run_id=flow_run.id)
     try:
         recorded = _train(store, run_id, [(each, target) for target in targets for each in planned], spectra, options)
-        outcome = run_summary(recorded, options)
+        outcome = run_summary(recorded, metric)
         tasks.complete_run(store, run_id, outcome)
     except BaseException as error:
         _mark_failed(store, run_id, error)
         raise
-    summary = _summary(run_id, recorded, outcome, options)
+    summary = _summary(run_id, recorded, outcome, metric)
     create_markdown_artifact(
         key="n4a-training",
         description=f"Training of {', '.join(targets)} on {spectra.name}",
@@ -136,15 +138,12 @@ def _train(
 
 
 def _summary(
-    run_id: str, recorded: Sequence[RecordedPipeline], outcome: Mapping[str, Any], options: TrainingOptions
+    run_id: str, recorded: Sequence[RecordedPipeline], outcome: Mapping[str, Any], metric: Metric
 ) -> TrainingSummary:
     best = {target: winner["chain_id"] for target, winner in outcome["best"].items()}
     leaderboard = rank(
-        (
-            LeaderboardRow(p.name, p.target, options.metric, p.best_val, p.best_test, p.chain_id, p.error)
-            for p in recorded
-        ),
-        higher_is_better=HIGHER_IS_BETTER[options.metric],
+        (LeaderboardRow(p.name, p.target, metric, p.best_val, p.best_test, p.chain_id, p.error) for p in recorded),
+        higher_is_better=higher_is_better(metric),
     )
     return TrainingSummary(
         run_id=run_id,

@@ -86,6 +86,37 @@ def load_dataset(
     return replace(whole, name=name) if name else whole
 
 
+def with_test_set(dataset: Spectra, test: Spectra, column: str, marks: tuple[str, str] = ("train", "test")) -> Spectra:
+    """One set of two: the samples of `dataset`, then those of `test`, on the axis of the first.
+
+    Parameters
+    ----------
+    column
+        Name of the metadata column that says which is which, in place of one of that name.
+    marks
+        What it says of the first and of the second.
+
+    Raises
+    ------
+    SpectraError
+        When the two lie on different axes or differ in signal, or a sample is in both.
+
+    Examples
+    --------
+    >>> whole = with_test_set(spectra.take(range(100)), spectra.take(range(100, 215)), "split")
+    >>> whole.n_samples, (whole.metadata["split"] == "test").sum()
+    (215, 115)
+    """
+    if test.signal != dataset.signal:
+        raise SpectraError(
+            f"{test.name!r} holds {test.signal or 'an unknown signal'}, {dataset.name!r} {dataset.signal or 'an unknown one'}; "
+            "a test set must be measured as the training set is."
+        )
+    whole = _joined([Path(dataset.name), Path(test.name)], [dataset, test])
+    said = np.repeat(np.array(marks), [dataset.n_samples, test.n_samples])
+    return replace(whole, name=dataset.name, metadata={**whole.metadata, column: said})
+
+
 def _check_targets(spectra: Spectra, wanted: Sequence[str]) -> None:
     for target in wanted:
         if target not in spectra.targets:

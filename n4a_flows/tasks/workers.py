@@ -9,7 +9,8 @@ from n4a_flows.storage import ChainPackage
 from n4a_flows.storage.codecs import Trust
 from n4a_flows.tasks._task import worker_task
 from n4a_flows.tasks.scoring import PendingFile, ScoredChunk, score
-from n4a_flows.training import PlannedPipeline, TrainedPipeline, TrainingOptions, train_pipeline
+from n4a_flows.training import PlannedPipeline, TrainedPipeline, TrainingOptions
+from n4a_flows.training import train_pipelines as train
 
 
 @worker_task("train pipelines")
@@ -17,7 +18,7 @@ def train_pipelines(
     work: Sequence[tuple[PlannedPipeline, str]], spectra: Spectra, options: TrainingOptions
 ) -> list[TrainedPipeline]:
     """Cross-validate and refit pipelines, each for the target given with it; one that fails comes back with its error."""
-    return [train_pipeline(pipeline, spectra, target, options) for pipeline, target in work]
+    return train(work, spectra, options)
 
 
 @worker_task("score files")

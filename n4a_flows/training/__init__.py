@@ -1,9 +1,9 @@
 """Pipeline definitions, cross-validated, refitted and recorded. Never imports an orchestrator."""
 
 from n4a_flows.training.definition import PlannedPipeline, definition_document, definition_hash, expand
-from n4a_flows.training.engine import TrainingError, train_pipeline
+from n4a_flows.training.engine import TrainingError, train_pipeline, train_pipelines
 from n4a_flows.training.options import TrainingOptions
-from n4a_flows.training.partition import check_data, partition_rows, targets_of
+from n4a_flows.training.partition import check_data, partition_rows, targets_of, training_spectra
 from n4a_flows.training.record import RecordedPipeline, record_pipelines
 from n4a_flows.training.results import ChainDraft, FoldPrediction, LogEntry, TrainedPipeline
 from n4a_flows.training.runner import PipelineRunner, chunks, run_document, run_summary
@@ -29,4 +29,6 @@ __all__ = [
     "run_summary",
     "targets_of",
     "train_pipeline",
+    "train_pipelines",
+    "training_spectra",
 ]

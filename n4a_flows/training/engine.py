@@ -1,11 +1,8 @@
-"""Cross-validation, refit and serialisation of one pipeline. Pure: no store, nothing shared, the same result anywhere."""
+"""Cross-validation, refit and serialisation of pipelines. Pure: no store, nothing shared, the same result anywhere."""
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,71 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from n4a_flows.spectra import Spectra
-from n4a_flows.storage.codecs import SerializedArtifact, serialize
+from n4a_flows.storage.codecs import SerializedArtifact
 from n4a_flows.storage.errors import N4AError
+from n4a_flows.storage.json_values import canonical_json
 from n4a_flows.storage.probes import Probe
 from n4a_flows.training.definition import PlannedPipeline
-from n4a_flows.training.metrics import score
-from n4a_flows.training.operators import build, label
+from n4a_flows.training.fitting import Fitted, Rows, SharedFits, Step, StepFailedError, TrainingError, steps_of
+from n4a_flows.training.metrics import Scores, consistency, score, score_classes
 from n4a_flows.training.options import TrainingOptions
-from n4a_flows.training.partition import Partition, folds_of, partition_rows
-from n4a_flows.training.results import ChainDraft, FoldPrediction, LogEntry, Scores, TrainedPipeline, Values
+from n4a_flows.training.partition import Partition, folds_of, partition_rows, target_values
+from n4a_flows.training.results import ChainDraft, FoldPrediction, Labels, LogEntry, TrainedPipeline, Values
 
 FINAL = "fold_final"
+_PROBE_SIZE = 3
 
-
-class TrainingError(N4AError, RuntimeError):
-    """Training gave nothing that can be used."""
-
-
-@dataclass(frozen=True)
-class _Step:
-    """A step of the chain: its number (from 1), what it does, and its canonical form."""
-
-    idx: int
-    kind: str
-    canonical: dict[str, Any]
-
-    @property
-    def class_path(self) -> str:
-        return str(self.canonical["class"])
-
-
-@dataclass(frozen=True)
-class _Fitted:
-    """The steps of a pipeline fitted on some rows, by step number."""
-
-    transformers: dict[int, Any]
-    scalers: dict[int, Any]
-    model: Any
-
-    def predict(self, X: Values) -> Values:
-        for transformer in self.transformers.values():
-            X = np.asarray(transformer.transform(X))
-        y = np.asarray(self.model.predict(X), dtype=np.float64)
-        if y.size != len(X):
-            raise TrainingError(f"the model predicts an array of shape {y.shape} for {len(X)} spectra")
-        y = y.ravel()
-        for scaler in self.scalers.values():
-            y = np.asarray(scaler.inverse_transform(y.reshape(-1, 1)), dtype=np.float64).ravel()
-        if not np.all(np.isfinite(y)):
-            raise TrainingError("the model predicts values that are not finite")
-        return y
-
-
-@dataclass
-class _Stopwatch:
-    """Where training is, for the error message, and how long each step took, for the log."""
-
-    at: str = "the data"
-    seconds: dict[int, float] = field(default_factory=lambda: defaultdict(float))
-
-    @contextmanager
-    def step(self, step: _Step, fold: str) -> Iterator[None]:
-        self.at = f"step {step.idx} ({label(step.canonical)}), {fold}"
-        started = time.perf_counter()
-        yield
-        self.seconds[step.idx] += time.perf_counter() - started
+Work = tuple[PlannedPipeline, str]
+"""A pipeline and the target it is trained for."""
 
 
 def train_pipeline(
@@ -100,136 +48,216 @@ def train_pipeline(
     >>> trained.error is None, len(trained.predictions), sorted(trained.chain.fold_artifacts)[-1]
     (True, 11, 'fold_final')
     """
+    return train_pipelines([(planned, target)], spectra, options)[0]
+
+
+def train_pipelines(
+    work: Sequence[Work], spectra: Spectra, options: TrainingOptions | None = None
+) -> list[TrainedPipeline]:
+    """Train pipelines as `train_pipeline` does, and do once what they share.
+
+    The steps that pipelines begin with alike are fitted once a fold, and PLS models that differ in nothing but their number of
+    components are cut from one fit. What is recorded and predicted is the same, bit by bit, as if each were trained alone.
+
+    Returns
+    -------
+    list of TrainedPipeline
+        In the order of the work.
+
+    Examples
+    --------
+    >>> pls = {"class": "sklearn.cross_decomposition.PLSRegression", "params": {"n_components": {"_range_": [1, 10]}}}
+    >>> trained = train_pipelines([(planned, "fat") for planned in expand([{"model": pls}])], spectra)
+    >>> min(trained, key=lambda one: one.best_val).planned.name
+    'PLSRegression(n_components=10)'
+    """
     options = options or TrainingOptions()
-    started = time.perf_counter()
-    watch = _Stopwatch()
-    trained = TrainedPipeline(
-        planned=planned,
+    alike: dict[str, list[int]] = {}
+    for number, (planned, target) in enumerate(work):
+        alike.setdefault(canonical_json([target, planned.task, planned.splitter]), []).append(number)
+    trained: dict[int, TrainedPipeline] = {}
+    for numbers in alike.values():
+        group = {number: work[number][0] for number in numbers}
+        trained |= _train(group, spectra, work[numbers[0]][1], options)
+    return [trained[number] for number in range(len(work))]
+
+
+@dataclass
+class _Folds:
+    """What training one pipeline has given so far."""
+
+    fitted: dict[str, Fitted] = field(default_factory=dict)
+    predictions: list[FoldPrediction] = field(default_factory=list)
+    error: str | None = None
+
+
+def _train(
+    group: Mapping[int, PlannedPipeline], spectra: Spectra, target: str, options: TrainingOptions
+) -> dict[int, TrainedPipeline]:
+    """Train pipelines for one target that have the same splitter."""
+    first = next(iter(group.values()))
+    results = {number: _Folds() for number in group}
+    blank = TrainedPipeline(
+        planned=first,
         target=target,
         dataset_name=spectra.name,
         dataset_digest=spectra.digest,
-        metric=options.metric,
+        metric=options.metric_for(first.task),
         axis=spectra.axis,
         signal=spectra.signal,
         duration_ms=0,
     )
     try:
-        trained = _train(trained, spectra, options, watch)
-    # Any class may be a step and raise anything; its failure is this pipeline's result, with the reason.
+        rows = partition_rows(spectra, target, options, first.task)
+        y = target_values(spectra, target, first.task)
+        folds = _folds(first, spectra, target, rows, y, options)
+    # Any class may be a splitter and raise anything.
     except Exception as error:  # noqa: BLE001
         reason = str(error) if isinstance(error, N4AError) else f"{type(error).__name__}: {error}"
-        text = f"Failed at {watch.at}: {reason}"
-        trained = replace(trained, error=text, log=[LogEntry(0, "", "error", message=text, level="error")])
-    return replace(trained, duration_ms=_milliseconds(time.perf_counter() - started))
-
-
-def _train(trained: TrainedPipeline, spectra: Spectra, options: TrainingOptions, watch: _Stopwatch) -> TrainedPipeline:
-    planned = trained.planned
-    rows = partition_rows(spectra, trained.target, options)
-    steps = _steps(planned)
-    X, y = spectra.X, np.asarray(spectra.targets[trained.target], dtype=np.float64)
-
-    fitted: dict[str, _Fitted] = {}
-    predictions: list[FoldPrediction] = []
-    folds = folds_of(planned, X[rows.train], y[rows.train], options)
-    for k, (inside, outside) in enumerate(folds):
-        key = f"fold_{k}"
-        parts = {"train": rows.train[inside], "val": rows.train[outside], "test": rows.test}
-        fitted[key] = _fit(steps, X[parts["train"]], y[parts["train"]], key, options, watch)
-        predictions += _predict(fitted[key], X, y, parts, key, recorded=("val", "test"))
-    fitted[FINAL] = _fit(steps, X[rows.train], y[rows.train], "the refit", options, watch)
-    parts = {"train": rows.train, "test": rows.test}
-    final = _predict(fitted[FINAL], X, y, parts, "final", recorded=("test",) if len(rows.test) else ("train",))
-
-    watch.at = "serialisation"
-    kept = fitted if options.keep_fold_models else {FINAL: fitted[FINAL]}
-    chain, artifacts = _draft(planned, steps, kept)
-    probe = _probe(fitted[FINAL], X[rows.train], y[rows.train])
-    artifacts[probe.content_hash] = probe
-    out_of_fold = [prediction for prediction in predictions if prediction.partition == "val"]
-    pooled = score(
-        np.concatenate([prediction.y_true for prediction in out_of_fold]),
-        np.concatenate([prediction.y_pred for prediction in out_of_fold]),
-    )
-    return replace(
-        trained,
-        x_range=(float(X[rows.train].min()), float(X[rows.train].max())),
-        left_out=len(rows.left_out),
-        n_rows=spectra.n_samples,
-        predictions=[*predictions, *final],
-        chain=chain,
-        artifacts=artifacts,
-        probe=probe.content_hash,
-        log=_log(trained, rows, len(folds), steps, watch),
-        best_val=pooled[options.metric],
-        best_test=final[0].scores["test"][options.metric] if len(rows.test) else None,
-    )
-
-
-def _steps(planned: PlannedPipeline) -> list[_Step]:
-    """The steps that make the chain; the splitter is none of them."""
-    listed = [("transform", step) for step in planned.transformers]
-    if planned.y_processing is not None:
-        listed.insert(0, ("y_processing", planned.y_processing))
-    listed.append(("model", planned.model))
-    return [_Step(idx, kind, canonical) for idx, (kind, canonical) in enumerate(listed, 1)]
-
-
-def _fit(steps: list[_Step], X: Values, y: Values, fold: str, options: TrainingOptions, watch: _Stopwatch) -> _Fitted:
-    transformers: dict[int, Any] = {}
-    scalers: dict[int, Any] = {}
-    model: Any = None
-    for step in steps:
-        with watch.step(step, fold):
-            operator = build(step.canonical, options.modules, f"Step {step.idx}")
-            if step.kind == "y_processing":
-                y = np.asarray(operator.fit_transform(y.reshape(-1, 1)), dtype=np.float64).ravel()
-                scalers[step.idx] = operator
-            elif step.kind == "transform":
-                X = _fit_transform(operator, X, y)
-                transformers[step.idx] = operator
+        return {
+            number: _failed(replace(blank, planned=one), f"Failed at the data: {reason}")
+            for number, one in group.items()
+        }
+    for key, parts in folds.items():
+        alive = {number: planned for number, planned in group.items() if results[number].error is None}
+        name = "the refit" if key == FINAL else key
+        held = Rows(
+            name,
+            spectra.X[parts["train"]],
+            y[parts["train"]],
+            {n: spectra.X[r] for n, r in parts.items() if n != "train"},
+        )
+        fits = SharedFits(held, spectra.axis.values, options.modules, classify=first.task == "classification")
+        for number, outcome in fits.fit(alive):
+            if isinstance(outcome, StepFailedError):
+                results[number].error = str(outcome)
             else:
-                model = operator.fit(X, y)
-    return _Fitted(transformers, scalers, model)
+                results[number].fitted[key] = outcome
+                results[number].predictions += _predictions(outcome, y, parts, key, first.task == "classification")
+    return {
+        number: _trained(replace(blank, planned=planned), results[number], spectra, rows, folds, options)
+        for number, planned in group.items()
+    }
 
 
-def _fit_transform(operator: Any, X: Values, y: Values) -> Values:
-    # As scikit-learn's Pipeline does it.
-    if hasattr(operator, "fit_transform"):
-        return np.asarray(operator.fit_transform(X, y))
-    return np.asarray(operator.fit(X, y).transform(X))
+def _folds(
+    planned: PlannedPipeline, spectra: Spectra, target: str, rows: Partition, y: Labels, options: TrainingOptions
+) -> dict[str, dict[str, npt.NDArray[np.int64]]]:
+    """Rows of the dataset by fold and part; the refit comes last, with the rows of the probe."""
+    train = rows.train
+    folds = {
+        f"fold_{k}": {"train": train[inside], "val": train[outside], "test": rows.test}
+        for k, (inside, outside) in enumerate(folds_of(planned, spectra, target, train, options))
+    }
+    # Spectra of low, middle and high values, or of different classes.
+    order = train[np.argsort(y[train], kind="stable")]
+    probe = np.unique(order[np.linspace(0, len(order) - 1, _PROBE_SIZE).round().astype(int)])
+    return {**folds, FINAL: {"train": train, "test": rows.test, "probe": probe}}
 
 
-def _predict(
-    fitted: _Fitted,
-    X: Values,
-    y: Values,
-    parts: dict[str, npt.NDArray[np.int64]],
-    fold_id: str,
-    recorded: tuple[str, ...],
+def _predictions(
+    fitted: Fitted, y: Labels, parts: Mapping[str, npt.NDArray[np.int64]], key: str, classify: bool
 ) -> list[FoldPrediction]:
-    """Predict every partition that has rows, and keep the predictions of those to be recorded."""
-    predicted = {name: fitted.predict(X[rows]) for name, rows in parts.items() if len(rows)}
-    scores: Scores = {name: score(y[parts[name]], y_pred) for name, y_pred in predicted.items()}
+    """What is recorded of one fold: its validation and test rows; of the refit, its test or else its training rows."""
+    scores: dict[str, Scores] = {}
+    for name, predicted in fitted.predicted.items():
+        if name != "probe":
+            known, proba = y[parts[name]], fitted.probabilities.get(name)
+            scores[name] = (
+                score_classes(known, predicted, proba, fitted.classes) if classify else score(known, predicted)
+            )
+    if not classify:
+        for name in scores.keys() - {"train"}:
+            scores[name]["consistency"] = consistency(scores["train"]["sep"], scores[name]["sep"])
+    recorded = ("val", "test") if key != FINAL else ("test",) if "test" in scores else ("train",)
     return [
-        FoldPrediction(fold_id, name, y[parts[name]], predicted[name], parts[name], scores)
+        FoldPrediction(
+            "final" if key == FINAL else key,
+            name,
+            y[parts[name]],
+            fitted.predicted[name],
+            parts[name],
+            scores,
+            fitted.probabilities.get(name),
+            tuple(fitted.classes),
+        )
         for name in recorded
-        if name in predicted
+        if name in fitted.predicted
     ]
 
 
+def _trained(
+    blank: TrainedPipeline,
+    result: _Folds,
+    spectra: Spectra,
+    rows: Partition,
+    folds: Mapping[str, Mapping[str, npt.NDArray[np.int64]]],
+    options: TrainingOptions,
+) -> TrainedPipeline:
+    """A pipeline with its predictions, chain and artifacts, or with its error."""
+    seconds = sum(one.seconds for fitted in result.fitted.values() for one in fitted.steps)
+    blank = replace(
+        blank,
+        duration_ms=_milliseconds(seconds),
+        left_out=len(rows.left_out),
+        unused=len(rows.unused),
+        n_rows=spectra.n_samples,
+    )
+    if result.error is not None:
+        return _failed(blank, result.error)
+    steps = steps_of(blank.planned)
+    kept = result.fitted if options.keep_fold_models else {FINAL: result.fitted[FINAL]}
+    chain, artifacts = _draft(blank.planned, steps, kept)
+    probe_rows = folds[FINAL]["probe"]
+    probe = Probe(spectra.X[probe_rows], result.fitted[FINAL].predicted["probe"]).to_artifact()
+    artifacts[probe.content_hash] = probe
+    pooled = _pooled(
+        [one for one in result.predictions if one.partition == "val"], blank.planned.task == "classification"
+    )
+    refit = result.predictions[-1]
+    return replace(
+        blank,
+        x_range=(float(spectra.X[rows.train].min()), float(spectra.X[rows.train].max())),
+        predictions=result.predictions,
+        chain=chain,
+        artifacts=artifacts,
+        probe=probe.content_hash,
+        log=_log(blank, rows, len(folds) - 1, steps, result),
+        pooled=pooled,
+        best_val=pooled[blank.metric],
+        best_test=refit.scores["test"][blank.metric] if refit.partition == "test" else None,
+    )
+
+
+def _failed(blank: TrainedPipeline, error: str) -> TrainedPipeline:
+    return replace(blank, error=error, log=[LogEntry(0, "", "error", message=error, level="error")])
+
+
+def _pooled(out_of_fold: Sequence[FoldPrediction], classify: bool) -> Scores:
+    """Scores of all out-of-fold predictions together."""
+    y_true = np.concatenate([one.y_true for one in out_of_fold])
+    y_pred = np.concatenate([one.y_pred for one in out_of_fold])
+    if not classify:
+        return score(y_true, y_pred)
+    classes = out_of_fold[0].classes
+    proba: Values | None = None
+    if all(one.y_proba is not None and one.classes == classes for one in out_of_fold):
+        proba = np.concatenate([one.y_proba for one in out_of_fold if one.y_proba is not None])
+    return score_classes(y_true, y_pred, proba, classes)
+
+
 def _draft(
-    planned: PlannedPipeline, steps: list[_Step], fitted: dict[str, _Fitted]
+    planned: PlannedPipeline, steps: list[Step], fitted: Mapping[str, Fitted]
 ) -> tuple[ChainDraft, dict[str, SerializedArtifact]]:
     """The chain document, with content hashes for artifact ids, and the bytes behind them."""
     artifacts: dict[str, SerializedArtifact] = {}
     documents: list[dict[str, Any]] = []
     shared: dict[str, list[str]] = {}
     folds: dict[str, str] = {}
-    for step in steps:
+    for place, step in enumerate(steps):
         hashes: dict[str, str] = {}
         for key, pipeline in fitted.items():
-            artifact = serialize(_operator(pipeline, step), step.class_path, _ARTIFACT_TYPES[step.kind])
+            artifact = pipeline.steps[place].artifact
             artifacts[artifact.content_hash] = artifact
             hashes[key] = artifact.content_hash
         document: dict[str, Any] = {
@@ -254,45 +282,34 @@ def _draft(
     return ChainDraft(documents, model.idx, model.class_path, planned.preprocessings, folds, shared), artifacts
 
 
-_PROBE_SIZE = 3
-
-
-def _probe(fitted: _Fitted, X: Values, y: Values) -> SerializedArtifact:
-    """Training spectra of low, middle and high values, and what the refit predicts for them."""
-    order = np.argsort(y, kind="stable")
-    rows = np.unique(order[np.linspace(0, len(order) - 1, _PROBE_SIZE).round().astype(int)])
-    return Probe(X[rows], fitted.predict(X[rows])).to_artifact()
-
-
-_ARTIFACT_TYPES = {"transform": "transformer", "y_processing": "y_processing", "model": "model"}
-
-
-def _operator(fitted: _Fitted, step: _Step) -> Any:
-    if step.kind == "model":
-        return fitted.model
-    return (fitted.scalers if step.kind == "y_processing" else fitted.transformers)[step.idx]
-
-
-def _log(
-    trained: TrainedPipeline, rows: Partition, n_folds: int, steps: list[_Step], watch: _Stopwatch
-) -> list[LogEntry]:
-    splitter = trained.planned.splitter
+def _log(blank: TrainedPipeline, rows: Partition, n_folds: int, steps: list[Step], result: _Folds) -> list[LogEntry]:
+    splitter = blank.planned.splitter
     message = f"{len(rows.train)} rows train in {n_folds} folds, {len(rows.test)} are held out"
     if len(rows.left_out):
-        message += f", {len(rows.left_out)} are left out: they have no value of {trained.target}"
+        message += f", {len(rows.left_out)} are left out: they have no value of {blank.target}"
+    if len(rows.unused):
+        message += f", {len(rows.unused)} are marked for neither"
     details = {
-        "target": trained.target,
-        "definition_hash": trained.planned.definition_hash,
+        "target": blank.target,
+        "definition_hash": blank.planned.definition_hash,
         "splitter": splitter,
         "train": len(rows.train),
         "test": len(rows.test),
         "left_out": len(rows.left_out),
+        "unused": len(rows.unused),
     }
+    spent = [sum(fitted.steps[place].seconds for fitted in result.fitted.values()) for place in range(len(steps))]
     return [
         LogEntry(0, splitter["class"], "start", message=message, details=details),
-        *(LogEntry(s.idx, s.class_path, "end", duration_ms=_milliseconds(watch.seconds[s.idx])) for s in steps),
+        *(
+            LogEntry(s.idx, s.class_path, "end", duration_ms=_milliseconds(t))
+            for s, t in zip(steps, spent, strict=True)
+        ),
     ]
 
 
 def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
+
+
+__all__ = ["FINAL", "TrainingError", "Work", "train_pipeline", "train_pipelines"]

@@ -1,19 +1,35 @@
-"""Scores of predictions against laboratory values.
+"""Scores of predictions against laboratory values, and of predicted classes against known ones.
 
-Every function takes `y_true` (laboratory values) and `y_pred` (predictions), float64 (n_samples,) in the unit of the target.
+Regression scores take `y_true` (laboratory values) and `y_pred` (predictions), float64 (n_samples,) in the unit of the target. A
+score that is undefined for the values at hand (too few, all the same) is None.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+from sklearn import metrics
 
-Metric = Literal["rmse", "r2"]
+from n4a_flows.storage.queries import ascending_for
+
+Task = Literal["regression", "classification"]
+RegressionMetric = Literal["rmse", "mae", "r2", "sep", "rpd", "rpiq"]
+ClassMetric = Literal["accuracy", "balanced_accuracy", "f1", "kappa", "roc_auc"]
+Metric = RegressionMetric | ClassMetric
 Values = npt.NDArray[np.float64]
+Scores = dict[str, float | None]
 
-HIGHER_IS_BETTER: dict[Metric, bool] = {"rmse": False, "r2": True}
+METRICS: dict[Task, tuple[str, ...]] = {
+    "regression": get_args(RegressionMetric),
+    "classification": get_args(ClassMetric),
+}
+"""The metrics that a training of each task can be ranked by; the first is the default for regression."""
+
+DEFAULT_METRIC: dict[Task, Metric] = {"regression": "rmse", "classification": "balanced_accuracy"}
 
 
 def rmse(y_true: Values, y_pred: Values) -> float:
@@ -29,6 +45,17 @@ def rmse(y_true: Values, y_pred: Values) -> float:
     3.0
     """
     return float(np.sqrt(np.mean((y_pred - y_true) ** 2)))
+
+
+def mae(y_true: Values, y_pred: Values) -> float:
+    """Mean absolute error, mean(|y_pred - y_true|), in the unit of the target.
+
+    Examples
+    --------
+    >>> mae(np.array([10.0, 20.0]), np.array([13.0, 19.0]))
+    2.0
+    """
+    return float(np.mean(np.abs(y_pred - y_true)))
 
 
 def r2(y_true: Values, y_pred: Values) -> float | None:
@@ -61,11 +88,148 @@ def bias(y_true: Values, y_pred: Values) -> float:
     return float(np.mean(y_pred - y_true))
 
 
-def score(y_true: Values, y_pred: Values) -> dict[str, float | None]:
-    """All scores by name: `rmse` and `bias` in the unit of the target, `r2` without unit (None where it is undefined)."""
-    return {"rmse": rmse(y_true, y_pred), "r2": r2(y_true, y_pred), "bias": bias(y_true, y_pred)}
+def sep(y_true: Values, y_pred: Values) -> float | None:
+    """Standard error of prediction: the standard deviation of the errors (n - 1), in the unit of the target; bias taken out.
+
+    RMSE² = bias² + (n - 1) / n SEP². None for a single value. Definition: T. Næs et al. 2002, as above.
+
+    Examples
+    --------
+    >>> sep(np.array([10.0, 20.0, 30.0]), np.array([11.0, 23.0, 35.0]))
+    2.0
+    """
+    return float(np.std(y_pred - y_true, ddof=1)) if len(y_true) > 1 else None
 
 
-def better(metric: Metric, one: float, other: float) -> bool:
+def slope(y_true: Values, y_pred: Values) -> float | None:
+    """Slope of the line of laboratory values over predictions, cov(y_true, y_pred) / var(y_pred), without unit; ideally 1.
+
+    This is the line that a slope and bias correction applies to predictions. None when all predictions are the same.
+
+    Examples
+    --------
+    >>> slope(np.array([10.0, 20.0, 30.0]), np.array([10.0, 15.0, 20.0]))
+    2.0
+    """
+    spread = y_pred - np.mean(y_pred)
+    total = float(np.sum(spread**2))
+    return None if total == 0.0 else float(np.sum(spread * (y_true - np.mean(y_true)))) / total
+
+
+def rpd(y_true: Values, y_pred: Values) -> float | None:
+    """Ratio of performance to deviation, SD(y_true) / SEP (both n - 1), without unit; more is better.
+
+    Definition: P. Williams, D. Sobering, Journal of Near Infrared Spectroscopy 1 (1993) 25.
+
+    Examples
+    --------
+    >>> rpd(np.array([10.0, 20.0, 30.0]), np.array([11.0, 23.0, 35.0]))
+    5.0
+    """
+    return _ratio(float(np.std(y_true, ddof=1)) if len(y_true) > 1 else None, sep(y_true, y_pred))
+
+
+def rpiq(y_true: Values, y_pred: Values) -> float | None:
+    """Ratio of performance to interquartile distance, (Q3 - Q1) of y_true / SEP, without unit; more is better.
+
+    Unlike the RPD it makes sense for skewed targets. Definition: V. Bellon-Maurel et al., Trends in Analytical Chemistry 29
+    (2010) 1073; quartiles by linear interpolation.
+
+    Examples
+    --------
+    >>> rpiq(np.array([10.0, 20.0, 30.0]), np.array([11.0, 23.0, 35.0]))
+    5.0
+    """
+    first, third = np.quantile(y_true, [0.25, 0.75])
+    return _ratio(float(third - first), sep(y_true, y_pred))
+
+
+def consistency(sec: float | None, sep: float | None) -> float | None:
+    """Consistency index, 100 SEC / SEP in percent: near 100 when new samples are predicted as well as those trained on.
+
+    Far below, the model is fitted too closely to its training rows. SEC is the `sep` of the training rows of the same model.
+
+    Examples
+    --------
+    >>> consistency(0.9, 1.0)
+    90.0
+    """
+    ratio = _ratio(sec, sep)
+    return None if ratio is None else 100 * ratio
+
+
+def _ratio(one: float | None, other: float | None) -> float | None:
+    return None if one is None or not other else one / other
+
+
+def score(y_true: Values, y_pred: Values) -> Scores:
+    """All scores of a regression by name: `rmse`, `mae`, `bias`, `sep` in the unit of the target, the others without unit."""
+    error = y_pred - y_true
+    spread = float(np.std(error, ddof=1)) if len(error) > 1 else None
+    first, third = np.quantile(y_true, [0.25, 0.75])
+    return {
+        "rmse": rmse(y_true, y_pred),
+        "mae": mae(y_true, y_pred),
+        "r2": r2(y_true, y_pred),
+        "bias": bias(y_true, y_pred),
+        "sep": spread,
+        "slope": slope(y_true, y_pred),
+        "rpd": _ratio(float(np.std(y_true, ddof=1)) if len(y_true) > 1 else None, spread),
+        "rpiq": _ratio(float(third - first), spread),
+    }
+
+
+def score_classes(
+    y_true: npt.NDArray[Any],
+    y_pred: npt.NDArray[Any],
+    y_proba: npt.NDArray[np.float64] | None = None,
+    classes: Sequence[Any] = (),
+) -> Scores:
+    """All scores of a classification by name, from 0 to 1 (`kappa` from -1).
+
+    `accuracy`, `balanced_accuracy` (mean recall of the classes), `f1` (unweighted mean over the classes), `kappa` (Cohen's), and
+    `roc_auc`: of two classes the area under the curve, of more the unweighted mean of each class against the others; None without
+    probabilities or when a class does not occur. Definitions: scikit-learn, `sklearn.metrics`.
+
+    Parameters
+    ----------
+    y_true, y_pred
+        Labels, (n_samples,).
+    y_proba
+        (n_samples, n_classes) in the order of `classes`.
+
+    Examples
+    --------
+    >>> found = score_classes(np.array(["a", "a", "b", "b"]), np.array(["a", "b", "b", "b"]))
+    >>> found["accuracy"], found["balanced_accuracy"], found["roc_auc"]
+    (0.75, 0.75, None)
+    """
+    with warnings.catch_warnings():
+        # A class that was predicted but does not occur, or the other way round, is no reason to worry anybody.
+        warnings.simplefilter("ignore")
+        kappa = float(metrics.cohen_kappa_score(y_true, y_pred))
+        return {
+            "accuracy": float(np.mean(y_true == y_pred)),
+            "balanced_accuracy": float(metrics.balanced_accuracy_score(y_true, y_pred)),
+            "f1": float(metrics.f1_score(y_true, y_pred, average="macro", zero_division=0)),
+            "kappa": kappa if np.isfinite(kappa) else None,
+            "roc_auc": None if y_proba is None else _roc_auc(y_true, y_proba, list(classes)),
+        }
+
+
+def _roc_auc(y_true: npt.NDArray[Any], y_proba: npt.NDArray[np.float64], classes: list[Any]) -> float | None:
+    if set(np.unique(y_true).tolist()) != set(classes) or len(classes) < 2:
+        return None
+    if len(classes) == 2:
+        return float(metrics.roc_auc_score(y_true == classes[1], y_proba[:, 1]))
+    return float(metrics.roc_auc_score(y_true, y_proba, multi_class="ovr", average="macro", labels=classes))
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether more of a metric is better, as for `r2` and `accuracy`."""
+    return not ascending_for(metric)
+
+
+def better(metric: str, one: float, other: float) -> bool:
     """Whether the score `one` is better than `other`: smaller for `rmse`, greater for `r2`."""
-    return one > other if HIGHER_IS_BETTER[metric] else one < other
+    return one > other if higher_is_better(metric) else one < other

@@ -1,85 +1,231 @@
-"""Which rows train, which are held out, which are left out; checks of a definition against the data."""
+"""Which rows train, which are held out, which are left out, and how they fold; checks of a definition against the data."""
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.model_selection import GroupShuffleSplit, PredefinedSplit, StratifiedGroupKFold, train_test_split
 
-from n4a_flows.spectra import Spectra
+from n4a_flows.spectra import Spectra, load_dataset, with_test_set
+from n4a_flows.spectra.datasets import Source
 from n4a_flows.storage.errors import DefinitionError, InvalidInputError
-from n4a_flows.training.definition import PlannedPipeline
+from n4a_flows.training.definition import PREDEFINED, PlannedPipeline
+from n4a_flows.training.metrics import Task
 from n4a_flows.training.operators import build, label
 from n4a_flows.training.options import DEFAULT_SPLIT_COLUMN, TrainingOptions
 
 Rows = npt.NDArray[np.int64]
+Texts = npt.NDArray[np.str_]
 
 
 @dataclass(frozen=True)
 class Partition:
-    """Rows of the dataset: int64, each in the order of the dataset."""
+    """Rows of the dataset: int64, each in the order of the dataset.
+
+    Attributes
+    ----------
+    train, test
+        Rows to train on, and rows that are held out.
+    left_out
+        Rows without a value of the target.
+    unused
+        Rows that the split column marks for neither.
+    """
 
     train: Rows
     test: Rows
     left_out: Rows
+    unused: Rows
 
 
-def partition_rows(spectra: Spectra, target: str, options: TrainingOptions) -> Partition:
-    """Divide the rows of a dataset for one target.
+def target_values(spectra: Spectra, target: str, task: Task) -> npt.NDArray[Any]:
+    """The values to learn, (n_samples,): float64 with NaN, or labels with `""`, where there is none.
 
-    Returns
-    -------
-    An object with `train`, `test` and `left_out` (rows without a value of the target): int64 rows in the order of the dataset.
+    Whole numbers are labels where classes are asked for.
 
     Raises
     ------
     InvalidInputError
-        When the target or the split column is not there, the target holds no numbers, or fewer than two rows are left to
-        train on.
+        When there is no such target, or it is none of this task.
     """
     if target not in spectra.targets:
         raise InvalidInputError(
             f"The dataset {spectra.name!r} has no target {target!r}; it has {', '.join(spectra.targets) or 'none'}."
         )
     y = spectra.targets[target]
+    if task == "regression":
+        if y.dtype.kind != "f":
+            raise InvalidInputError(
+                f"The target {target!r} holds classes, but the pipelines predict numbers; let them end with a classifier."
+            )
+        return y
     if y.dtype.kind != "f":
-        raise InvalidInputError(f"The target {target!r} holds classes; only regression on numbers is trained.")
+        return y
     known = np.isfinite(y)
-    held_out = _held_out(spectra, options.split_column)
+    if not np.all(y[known] == np.round(y[known])):
+        raise InvalidInputError(
+            f"The target {target!r} holds numbers that are no classes (such as {y[known][y[known] != np.round(y[known])][0]:g}); "
+            "let the pipelines end with a regression model."
+        )
+    return np.array([f"{value:.0f}" if ok else "" for value, ok in zip(y, known, strict=True)])
+
+
+def partition_rows(spectra: Spectra, target: str, options: TrainingOptions, task: Task = "regression") -> Partition:
+    """Divide the rows of a dataset for one target.
+
+    Returns
+    -------
+    An object with `train`, `test`, `left_out` (rows without a value of the target) and `unused`: int64 rows in the order of the
+    dataset.
+
+    Raises
+    ------
+    InvalidInputError
+        When the target or a column is not there, the target is none of this task, fewer than two rows are left to train on, or
+        replicates of a sample would be trained on and tested.
+    """
+    y = target_values(spectra, target, task)
+    known = np.isfinite(y) if task == "regression" else y != ""
+    groups = groups_of(spectra, options)
+    test, unused = _held_out(spectra, y, known, groups, options)
     part = Partition(
-        train=np.flatnonzero(known & ~held_out), test=np.flatnonzero(known & held_out), left_out=np.flatnonzero(~known)
+        train=np.flatnonzero(known & ~test & ~unused),
+        test=np.flatnonzero(known & test),
+        left_out=np.flatnonzero(~known & ~unused),
+        unused=np.flatnonzero(unused),
     )
     if len(part.train) < 2:
         raise InvalidInputError(
             f"Only {len(part.train)} rows of {spectra.name!r} are left to train on {target!r}: {len(part.left_out)} have no "
             f"value, {len(part.test)} are held out."
         )
+    if task == "classification" and len(np.unique(y[part.train])) < 2:
+        raise InvalidInputError(f"All rows to train on have the same class of {target!r}: {y[part.train][0]}.")
+    if groups is not None:
+        shared = np.intersect1d(groups[part.train], groups[part.test])
+        if len(shared):
+            raise InvalidInputError(
+                f"Replicates of {str(shared[0])!r} (column {options.group_column!r}) are both trained on and tested; mark all of them "
+                "for the same side."
+            )
     return part
 
 
+def column_of(spectra: Spectra, name: str) -> Texts:
+    """A column of the dataset as text, `""` where it has no value; `sample_id` names the ids.
+
+    Raises
+    ------
+    InvalidInputError
+        When there is no such column.
+    """
+    if name in spectra.metadata:
+        return np.asarray(spectra.metadata[name]).astype(str)
+    if name in spectra.targets:
+        values = spectra.targets[name]
+        if values.dtype.kind != "f":
+            return values
+        return np.array(["" if np.isnan(value) else f"{value:.15g}" for value in values])
+    if name == "sample_id":
+        return np.array(spectra.sample_ids)
+    columns = ", ".join(["sample_id", *spectra.metadata, *spectra.targets])
+    raise InvalidInputError(f"The dataset {spectra.name!r} has no column {name!r}; it has {columns}.")
+
+
+def groups_of(spectra: Spectra, options: TrainingOptions) -> Texts | None:
+    """The group that each row belongs to, None when no group column was named.
+
+    Raises
+    ------
+    InvalidInputError
+        When there is no such column, or a row has no group.
+    """
+    if options.group_column is None:
+        return None
+    values = column_of(spectra, options.group_column)
+    if options.group_pattern is not None:
+        pattern = re.compile(options.group_pattern)
+        found = [pattern.search(value) for value in values]
+        values = np.array(["" if m is None else (m.group(1) if pattern.groups else m.group(0)) or "" for m in found])
+    if np.any(values == ""):
+        sample_id = spectra.sample_ids[int(np.flatnonzero(values == "")[0])]
+        raise InvalidInputError(f"The sample {sample_id!r} has no group in column {options.group_column!r}.")
+    return values
+
+
 def folds_of(
-    planned: PlannedPipeline, X: npt.NDArray[np.float64], y: npt.NDArray[np.float64], options: TrainingOptions
+    planned: PlannedPipeline, spectra: Spectra, target: str, rows: Rows, options: TrainingOptions
 ) -> list[tuple[Any, Any]]:
-    """Training and validation rows of each fold, as positions in `X`.
+    """Training and validation rows of each fold, as positions in `rows`.
 
     Raises
     ------
     DefinitionError
-        When the splitter cannot split these rows.
+        When the splitter cannot split these rows, or would put replicates of a sample on both sides.
     """
-    splitter = build(planned.splitter, options.modules, "The splitter")
+    X, y = spectra.X[rows], target_values(spectra, target, planned.task)[rows]
+    groups = groups_of(spectra, options)
+    groups = None if groups is None else groups[rows]
+    said = label(planned.splitter)
+    splitter = _splitter(planned, spectra, rows, options)
     try:
-        folds = list(splitter.split(X, y))
+        with warnings.catch_warnings():
+            # Whether replicates stay together is looked at below, whatever the splitter does with groups.
+            warnings.filterwarnings("ignore", message="The groups parameter is ignored")
+            folds = list(splitter.split(X, y, groups))
     except ValueError as error:
-        raise DefinitionError(f"The splitter {label(planned.splitter)} cannot split {len(y)} rows: {error}") from error
+        raise DefinitionError(f"The splitter {said} cannot split {len(y)} rows: {error}") from error
     if len(folds) < 2:
-        raise DefinitionError(
-            f"The splitter {label(planned.splitter)} gives {len(folds)} folds; cross-validation needs two."
-        )
+        raise DefinitionError(f"The splitter {said} gives {len(folds)} folds; cross-validation needs two.")
+    if groups is not None:
+        for inside, outside in folds:
+            shared = np.intersect1d(groups[inside], groups[outside])
+            if len(shared):
+                raise DefinitionError(
+                    f"The splitter {said} puts replicates of {str(shared[0])!r} on both sides; use one that keeps groups together, "
+                    "such as sklearn.model_selection.GroupKFold, or leave the splitter out."
+                )
     return folds
+
+
+def _splitter(planned: PlannedPipeline, spectra: Spectra, rows: Rows, options: TrainingOptions) -> Any:
+    if planned.splitter["class"] != PREDEFINED:
+        return build(planned.splitter, options.modules, "The splitter")
+    names = column_of(spectra, planned.splitter["params"]["test_fold"])[rows]
+    codes = np.full(len(names), -1)
+    for code, name in enumerate(sorted(set(names.tolist()) - {""})):
+        codes[names == name] = code
+    return _Predefined(codes)
+
+
+class _Predefined(PredefinedSplit):  # type: ignore[misc]
+    """Takes X, y and groups as every other splitter does."""
+
+    def split(self, X: Any = None, y: Any = None, groups: Any = None) -> Any:
+        return super().split()
+
+
+def training_spectra(
+    dataset: Source | Sequence[Source] | Spectra, target: str | Sequence[str] | None, options: TrainingOptions
+) -> Spectra:
+    """The dataset with its targets, and with the test files of the options, if any, as its test set.
+
+    Raises
+    ------
+    MissingFileError, SpectraError, InvalidInputError
+        As in `load_dataset`; also when a sample is in both, or the two do not fit together.
+    """
+    spectra = load_dataset(dataset, target=target)
+    if not options.test_files:
+        return spectra
+    test = load_dataset(list(options.test_files), target=target)
+    return with_test_set(spectra, test, options.split_column or DEFAULT_SPLIT_COLUMN, ("train", options.test_values[0]))
 
 
 def check_data(
@@ -95,12 +241,12 @@ def check_data(
         When a splitter cannot split the rows.
     """
     for target in targets:
-        rows = partition_rows(spectra, target, options).train
+        rows = partition_rows(spectra, target, options, planned[0].task).train
         seen = []
         for pipeline in planned:
             if pipeline.splitter not in seen:
                 seen.append(pipeline.splitter)
-                folds_of(pipeline, spectra.X[rows], spectra.targets[target][rows], options)
+                folds_of(pipeline, spectra, target, rows, options)
 
 
 def targets_of(spectra: Spectra, target: str | Sequence[str] | None) -> list[str]:
@@ -122,14 +268,50 @@ def targets_of(spectra: Spectra, target: str | Sequence[str] | None) -> list[str
     return list(spectra.targets)
 
 
-def _held_out(spectra: Spectra, column: str | None) -> npt.NDArray[np.bool_]:
+def _held_out(
+    spectra: Spectra,
+    y: npt.NDArray[Any],
+    known: npt.NDArray[np.bool_],
+    groups: Texts | None,
+    options: TrainingOptions,
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Which rows are held out, and which are not used at all."""
     nothing = np.zeros(spectra.n_samples, dtype=bool)
-    if column is None:
-        return nothing
-    if column in spectra.metadata:
-        return np.asarray(spectra.metadata[column] == "test", dtype=bool)
-    if column == DEFAULT_SPLIT_COLUMN:
-        return nothing
-    raise InvalidInputError(
-        f"The dataset {spectra.name!r} has no column {column!r} to split by; it has {', '.join(spectra.metadata) or 'none'}."
-    )
+    column = options.split_column
+    if options.test_fraction is not None:
+        return _drawn(y, known, groups, options.test_fraction, options.seed), nothing
+    if column is None or (column == DEFAULT_SPLIT_COLUMN and column not in {*spectra.metadata, *spectra.targets}):
+        return nothing, nothing
+    values = column_of(spectra, column)
+    test = np.isin(values, options.test_values)
+    if options.train_values is None:
+        return test, nothing
+    return test, ~test & ~np.isin(values, options.train_values)
+
+
+def _drawn(
+    y: npt.NDArray[Any], known: npt.NDArray[np.bool_], groups: Texts | None, fraction: float, seed: int
+) -> npt.NDArray[np.bool_]:
+    """A test set drawn at random. For numbers it does not depend on which rows have a value, so all targets share it."""
+    test = np.zeros(len(y), dtype=bool)
+    classes = y.dtype.kind != "f"
+    rows = np.flatnonzero(known) if classes else np.arange(len(y))
+    try:
+        if groups is None:
+            _, drawn = train_test_split(
+                rows, test_size=fraction, random_state=seed, stratify=y[rows] if classes else None
+            )
+        elif classes:
+            splitter = StratifiedGroupKFold(max(2, round(1 / fraction)), shuffle=True, random_state=seed)
+            _, places = next(splitter.split(rows, y[rows], groups[rows]))
+            drawn = rows[places]
+        else:
+            splitter = GroupShuffleSplit(1, test_size=fraction, random_state=seed)
+            _, places = next(splitter.split(rows, groups=groups[rows]))
+            drawn = rows[places]
+    except ValueError as error:
+        raise InvalidInputError(
+            f"A test set of {fraction:g} of the {len(rows)} rows cannot be drawn: {error}"
+        ) from error
+    test[drawn] = True
+    return test

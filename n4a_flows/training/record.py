@@ -9,8 +9,6 @@ from typing import Any
 from n4a_flows.storage import PreparedArtifact, WorkspaceStore
 from n4a_flows.training.results import ChainDraft, TrainedPipeline
 
-TASK_TYPE = "regression"
-
 
 @dataclass(frozen=True)
 class RecordedPipeline:
@@ -122,7 +120,7 @@ def _record(
             signal=trained.signal,
             x_range=trained.x_range,
             target=trained.target,
-            task_type=TASK_TYPE,
+            task_type=trained.planned.task,
             probe_artifact_id=probe,
         )
         _save_predictions(store, pipeline_id, chain_id, trained, chain)
@@ -171,7 +169,7 @@ def _save_predictions(
             test_score=by_partition.get("test"),
             train_score=by_partition.get("train"),
             metric=trained.metric,
-            task_type=TASK_TYPE,
+            task_type=trained.planned.task,
             n_samples=len(prediction.y_true),
             n_features=len(trained.axis),
             scores=prediction.scores,
@@ -184,5 +182,9 @@ def _save_predictions(
             refit_context=prediction.refit_context,
         )
         store.save_prediction_arrays(
-            prediction_id, prediction.y_true, prediction.y_pred, sample_indices=prediction.sample_indices
+            prediction_id,
+            prediction.y_true,
+            prediction.y_pred,
+            prediction.y_proba,
+            sample_indices=prediction.sample_indices,
         )

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from n4a_flows.storage.axis import Axis
 from n4a_flows.storage.codecs import SerializedArtifact
 from n4a_flows.training.definition import PlannedPipeline
-from n4a_flows.training.metrics import Metric
+from n4a_flows.training.metrics import Metric, Scores
 
 Values = npt.NDArray[np.float64]
-Scores = dict[str, dict[str, float | None]]
+Labels = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,23 @@ class FoldPrediction:
     partition
         `train`, `val` or `test`.
     y_true, y_pred
-        float64 (n_samples,), in the unit of the target.
+        (n_samples,): float64 in the unit of the target, or labels.
     sample_indices
         int64 (n_samples,): rows of the dataset.
     scores
         Every score of this model by partition: `{"train": {"rmse": ...}, "val": ..., "test": ...}`.
+    y_proba, classes
+        float64 (n_samples, n_classes) and the labels of its columns; None and empty where there are no probabilities.
     """
 
     fold_id: str
     partition: str
-    y_true: Values
-    y_pred: Values
+    y_true: Labels
+    y_pred: Labels
     sample_indices: npt.NDArray[np.int64]
-    scores: Scores
+    scores: dict[str, Scores]
+    y_proba: Values | None = None
+    classes: tuple[str, ...] = ()
 
     @property
     def refit_context(self) -> str | None:
@@ -97,14 +101,17 @@ class TrainedPipeline:
         What training took, in milliseconds.
     x_range
         Smallest and largest value of the training spectra, in units of the signal.
+    pooled
+        Every score of all out-of-fold predictions together.
     best_val
         Score of all out-of-fold predictions together, in units of the metric.
     best_test
         Score of the refit on the test set, in units of the metric; None without one.
     n_rows
         Number of rows of the dataset.
-    left_out
-        Number of rows without a value of the target; they neither train nor are scored.
+    left_out, unused
+        Number of rows without a value of the target, and of those that the split column marks for neither side; they neither train
+        nor are scored.
     artifacts
         The fitted objects as bytes, by content hash.
     probe
@@ -123,11 +130,13 @@ class TrainedPipeline:
     duration_ms: int
     x_range: tuple[float, float] | None = None
     left_out: int = 0
+    unused: int = 0
     n_rows: int = 0
     predictions: list[FoldPrediction] = field(default_factory=list)
     chain: ChainDraft | None = None
     artifacts: dict[str, SerializedArtifact] = field(default_factory=dict)
     log: list[LogEntry] = field(default_factory=list)
+    pooled: Scores = field(default_factory=dict)
     best_val: float | None = None
     best_test: float | None = None
     probe: str | None = None

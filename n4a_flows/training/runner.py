@@ -8,18 +8,15 @@ from typing import Any
 
 import polars as pl
 
-from n4a_flows.spectra import Spectra, load_dataset
+from n4a_flows.spectra import Spectra
 from n4a_flows.storage import WorkspaceStore
 from n4a_flows.storage.errors import InvalidInputError
 from n4a_flows.training.definition import PlannedPipeline, definition_document, definition_of, expand
-from n4a_flows.training.engine import TrainingError, train_pipeline
-from n4a_flows.training.metrics import better
+from n4a_flows.training.engine import TrainingError, Work, train_pipelines
+from n4a_flows.training.metrics import Metric, better
 from n4a_flows.training.options import TrainingOptions
-from n4a_flows.training.partition import check_data, targets_of
+from n4a_flows.training.partition import check_data, targets_of, training_spectra
 from n4a_flows.training.record import RecordedPipeline, record_pipelines
-
-Work = tuple[PlannedPipeline, str]
-"""A pipeline and the target it is trained for."""
 
 
 class PipelineRunner:
@@ -100,7 +97,7 @@ class PipelineRunner:
         options = options or TrainingOptions()
         definition = definition_of(definition, self._folder)
         planned = expand(definition, options)
-        spectra = load_dataset(dataset, target=target)
+        spectra = training_spectra(dataset, target, options)
         targets = targets_of(spectra, target)
         check_data(planned, spectra, targets, options)
         if self._store is not None:
@@ -122,9 +119,8 @@ class PipelineRunner:
         run_id = self.last_run_id = store.begin_run(**run_document(definition, spectra, targets, options, name=name))
         try:
             for chunk in chunks(planned, targets, options.chunk_size):
-                trained = [train_pipeline(pipeline, spectra, target, options) for pipeline, target in chunk]
-                self.last_recorded += record_pipelines(store, run_id, trained)
-            store.complete_run(run_id, run_summary(self.last_recorded, options))
+                self.last_recorded += record_pipelines(store, run_id, train_pipelines(chunk, spectra, options))
+            store.complete_run(run_id, run_summary(self.last_recorded, options.metric_for(planned[0].task)))
         except BaseException as error:
             store.fail_run(run_id, f"{type(error).__name__}: {error}")
             raise
@@ -177,7 +173,7 @@ def run_document(
     }
 
 
-def run_summary(recorded: Sequence[RecordedPipeline], options: TrainingOptions) -> dict[str, Any]:
+def run_summary(recorded: Sequence[RecordedPipeline], metric: Metric) -> dict[str, Any]:
     """What `WorkspaceStore.complete_run` is told: counts, and the best pipeline for each target.
 
     The best is the one with the best score of all its out-of-fold predictions together; of equal ones the first.
@@ -199,10 +195,10 @@ def run_summary(recorded: Sequence[RecordedPipeline], options: TrainingOptions) 
     for pipeline in recorded:
         if pipeline.best_val is not None:
             held = best.get(pipeline.target)
-            if held is None or held.best_val is None or better(options.metric, pipeline.best_val, held.best_val):
+            if held is None or held.best_val is None or better(metric, pipeline.best_val, held.best_val):
                 best[pipeline.target] = pipeline
     return {
-        "metric": options.metric,
+        "metric": metric,
         "pipelines": len(recorded),
         "failed": len(failed),
         "best": {

@@ -159,7 +159,7 @@ def test_a_run_that_is_interrupted_is_marked_failed_and_keeps_its_whole_chunks(
         ({"pipeline": None}, DefinitionError, "No pipeline"),
         ({"pipeline": "../pls"}, InvalidInputError, "name of a template"),
         ({"pipeline": "pls"}, MissingFileError, "snv_pls"),
-        ({"pipeline": "pls-da"}, DefinitionError, "only regression"),
+        ({"pipeline": "pls-da"}, InvalidInputError, "no classes"),
         ({"pipeline": [{"class": "os.system"}, {"model": pls(6)}]}, DefinitionError, "os"),
         ({"pipeline": [{"model": {"class": "sklearn.nothing.PLS"}}]}, DefinitionError, "sklearn.nothing"),
         ({"options": TrainingOptions(allowed_modules=("os",))}, UntrustedError, "allowed modules"),

@@ -223,10 +223,10 @@ def test_data_that_does_not_fit_is_refused_before_training(tecator: Spectra) -> 
         check_data(plans, tecator, ["fat"], options)
     with pytest.raises(InvalidInputError, match="no target 'ash'; it has moisture, fat, protein"):
         check_data(plans[:1], tecator, ["fat", "ash"], options)
-    with pytest.raises(InvalidInputError, match="no column 'set' to split by; it has split"):
+    with pytest.raises(InvalidInputError, match="no column 'set'; it has sample_id, split"):
         check_data(plans[:1], tecator, ["fat"], TrainingOptions(split_column="set"))
     kinds = replace(tecator, targets={"kind": np.where(tecator.targets["fat"] > 10, "fat", "lean")})
-    with pytest.raises(InvalidInputError, match="'kind' holds classes; only regression"):
+    with pytest.raises(InvalidInputError, match="'kind' holds classes, but the pipelines predict numbers"):
         check_data(plans[:1], kinds, ["kind"], options)
     with pytest.raises(InvalidInputError, match="Only 0 rows of 'tecator' are left to train on 'fat'"):
         check_data(plans[:1], tecator.take(tecator.metadata["split"] == "test"), ["fat"], options)

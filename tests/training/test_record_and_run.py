@@ -112,7 +112,9 @@ def test_predictions_of_every_fold_are_stored_with_their_rows(run, tecator: Spec
         seen += arrays["sample_indices"].tolist()
         scores = json.loads(row["scores"])
         assert set(scores) == {"train", "val", "test"}
-        assert set(scores["val"]) == {"rmse", "r2", "bias"}
+        assert set(scores["val"]) == {
+                "rmse", "mae", "r2", "bias", "sep", "slope", "rpd", "rpiq", "consistency",
+            }  # fmt: skip
         assert (row["val_score"], row["test_score"]) == (scores["val"]["rmse"], scores["test"]["rmse"])
         assert row["train_score"] == scores["train"]["rmse"]
         assert (row["n_samples"], row["n_features"]) == (len(arrays["y_true"]), 100)
@@ -300,5 +302,5 @@ def test_templates_are_trained_by_their_names(tmp_path: Path, tecator: Spectra) 
         runner = PipelineRunner(store=store)
         runner.run("raw_pls", spectra, target="fat")
     assert len(runner.last_recorded) == 1, "the template of the workspace goes before the one of the package"
-    with pytest.raises(DefinitionError, match="only regression is trained"):
+    with pytest.raises(InvalidInputError, match="numbers that are no classes"):
         runner.run("pls-da", spectra, target="fat")
