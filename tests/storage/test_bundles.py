@@ -8,6 +8,7 @@ import os
 import pickle
 import shutil
 import struct
+import time
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -289,10 +290,13 @@ def test_other_package_versions_are_reported_refused_or_allowed(
     assert set(found) == {"plsx", "scikit-learn"}
 
 
-@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_imports_are_found_in_pickles_of_every_protocol(protocol: int) -> None:
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_imports_are_found_in_pickles_without_loading_them(protocol: int) -> None:
     data = pickle.dumps([StandardScaler(), np.zeros(2)], protocol)
     assert requirements._named(data) >= {"sklearn", "numpy"}
+    started = time.monotonic()
+    assert requirements._named(b"\x8c\x09sklearn" * 1_000_000) == set()
+    assert time.monotonic() - started < 5.0
 
 
 def test_folds_that_were_given_up_are_left_out(

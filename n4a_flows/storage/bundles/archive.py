@@ -159,7 +159,7 @@ def _refuse_odd_end(file: BinaryIO, name: str) -> None:
 def _refuse_unsafe(members: list[zipfile.ZipInfo]) -> None:
     seen: set[str] = set()
     for member in members:
-        # As the file has it: zipfile cuts names at a NUL.
+        # As the file has it: zipfile cuts names at a NUL, and newer ones take another name that an entry may carry.
         name = member.orig_filename
         why = _unsafe(name, member)
         if why is None and name.casefold() in seen:
@@ -176,7 +176,7 @@ def _unsafe(name: str, member: zipfile.ZipInfo) -> str | None:
         return "has an absolute name"
     if ".." in re.split(r"[/\\]", name):
         return "leads out of the bundle"
-    if len(name) > _MAX_NAME or not _PLAIN_NAME.fullmatch(name) or "." in name.split("/"):
+    if name != member.filename or len(name) > _MAX_NAME or not _PLAIN_NAME.fullmatch(name) or "." in name.split("/"):
         return "has a name that a bundle does not need (letters, digits, _ . + - and /, at most 200)"
     if kind not in (0, stat.S_IFREG):
         return "is a link or something else that is no file"

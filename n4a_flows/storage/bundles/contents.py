@@ -164,11 +164,9 @@ def _check_step(step: Mapping[str, Any]) -> None:
         "step_idx": _is_index,
         "operator_class": _is_text,
         "operator_type": _is_text,
-        "params": lambda value: isinstance(value, dict),
         "artifact_id": _is_ids,
         "artifact_ids": _is_ids,
         "fold_artifact_ids": _is_id_map,
-        "stateless": lambda value: isinstance(value, bool),
         "fold_weights": lambda value: isinstance(value, dict) and all(map(_is_number, value.values())),
     }
     for key, check in checks.items():

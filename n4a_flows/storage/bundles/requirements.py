@@ -17,9 +17,8 @@ from n4a_flows.storage.artifacts import StoredArtifact
 PYTHON = "python"
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # looking through all that is installed takes a second
 
-# How pickles name a class: two short texts and STACK_GLOBAL (protocol 4 and later), or GLOBAL with two lines (before).
+# How pickles of protocol 4 and later name a class: two short texts, each perhaps remembered, and STACK_GLOBAL. Takes linear time.
 _STACK_GLOBAL = re.compile(rb"\x8c.([A-Za-z_][\w.]*)(?:\x94|q.)?(?:\x8c.[A-Za-z_][\w.]*(?:\x94|q.)?|h.)\x93", re.DOTALL)
-_GLOBAL = re.compile(rb"c([A-Za-z_][\w.]*)\n[A-Za-z_][\w.]*\n")
 _LONGEST_LOOK = 256 * 1024**2
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
@@ -80,12 +79,7 @@ def missing(imports: Iterable[str]) -> tuple[str, ...]:
 
 
 def _named(data: bytes) -> set[str]:
-    head = _unfolded(data)
-    return {
-        match.group(1).decode().partition(".")[0]
-        for pattern in (_STACK_GLOBAL, _GLOBAL)
-        for match in pattern.finditer(head)
-    }
+    return {match[1].decode().partition(".")[0] for match in _STACK_GLOBAL.finditer(_unfolded(data))}
 
 
 def _unfolded(data: bytes) -> bytes:

@@ -25,6 +25,7 @@ from n4a_flows.storage.json_values import to_json
 
 logger = logging.getLogger(__name__)
 
+_COMPRESSED = (b"\x78", b"PK")  # as joblib, skops and npz leave it: deflating it again takes time and gains nothing
 _TIME = (1980, 1, 1, 0, 0, 0)  # the same chain gives the same members, byte by byte
 
 
@@ -93,5 +94,5 @@ def _zipped(contents: Mapping[str, bytes]) -> bytes:
         for name, data in contents.items():
             entry = zipfile.ZipInfo(name, _TIME)
             entry.create_system, entry.external_attr = 3, (stat.S_IFREG | 0o644) << 16
-            archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
+            archive.writestr(entry, data, zipfile.ZIP_STORED if data.startswith(_COMPRESSED) else zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
