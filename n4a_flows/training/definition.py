@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,14 +16,30 @@ from sklearn.base import is_classifier
 
 from n4a_flows.storage.errors import DefinitionError
 from n4a_flows.storage.template_folder import find_template
-from n4a_flows.training.generators import Choice, count_variants, variants_of
+from n4a_flows.training.generators import Choice, variants_of
+from n4a_flows.training.metrics import Task
 from n4a_flows.training.operators import Canonical, build, canonical_step, label, plain, role_of, seeded
 from n4a_flows.training.options import TrainingOptions
+from n4a_flows.training.words import refusal
 
 FOLDS = 5
 """Folds of the splitter that a definition without one gets."""
 
-_DEFAULT_SPLITTER: Canonical = {"class": "sklearn.model_selection.KFold", "params": {"shuffle": True}}
+EITHER = "either"
+"""Kind of a step that transforms in front of others, and is the model where it comes last."""
+
+PREDEFINED = "sklearn.model_selection.PredefinedSplit"
+"""Splitter of pipelines whose folds a column names; its `test_fold` is the name of that column."""
+
+_DEFAULT_SPLITTERS: dict[tuple[Task, bool], Canonical] = {
+    ("regression", False): {"class": "sklearn.model_selection.KFold", "params": {"shuffle": True}},
+    ("regression", True): {"class": "sklearn.model_selection.GroupKFold", "params": {"shuffle": True}},
+    ("classification", False): {"class": "sklearn.model_selection.StratifiedKFold", "params": {"shuffle": True}},
+    ("classification", True): {"class": "sklearn.model_selection.StratifiedGroupKFold", "params": {"shuffle": True}},
+}
+"""By task, and whether replicates must stay together. All make five folds."""
+
+_STEP_KEYWORDS = ("class", "params", "model", "name", "y_processing")
 
 
 @dataclass(frozen=True)
@@ -40,12 +57,15 @@ class PlannedPipeline:
         What each generator was replaced by: dicts with `at`, `option` and `value`.
     definition_hash
         SHA-256 of the steps without the name given to the model: the same computation has the same hash.
+    task
+        What the model does: `regression` or `classification`.
     """
 
     name: str
     steps: list[dict[str, Any]]
     choices: list[dict[str, Any]]
     definition_hash: str
+    task: Task = "regression"
 
     @property
     def splitter(self) -> Canonical:
@@ -81,13 +101,17 @@ class PlannedPipeline:
 def expand(definition: Any, options: TrainingOptions | None = None) -> list[PlannedPipeline]:
     """Write out every pipeline that a definition stands for, and check all of them.
 
+    A pipeline that comes more than once (with the same `definition_hash`) is there once, with the choices that lead to it first.
+
     Parameters
     ----------
     definition
         A list of steps, or a dict that holds one under `pipeline` or `steps` (and may have a `name` and a `description`).
         A step is a class path, an instance, `{"class": path, "params": {...}}`, `{"model": step, "name": text}` or
-        `{"y_processing": step}`; generators (`_or_`, `_range_`) may stand anywhere. Without a splitter, pipelines get a
-        shuffled 5-fold cross-validation.
+        `{"y_processing": step}`; generators (`_or_`, `_range_`, `_log_range_`, `_grid_`) may stand anywhere. A step that can both
+        transform and predict (PLS, LDA) is the model where it comes last, and transforms before that. Without a splitter,
+        pipelines get a shuffled 5-fold cross-validation: of each class its share, and replicates together where the options name
+        their column.
 
     Raises
     ------
@@ -101,20 +125,24 @@ def expand(definition: Any, options: TrainingOptions | None = None) -> list[Plan
     ['StandardNormalVariate > PLSRegression(n_components=4)', 'StandardNormalVariate > PLSRegression(n_components=8)']
     """
     options = options or TrainingOptions()
-    steps = steps_of(definition)
-    n_pipelines = count_variants(steps)
-    if n_pipelines > options.max_pipelines:
-        raise DefinitionError(
-            f"The definition stands for {n_pipelines} pipelines, more than the {options.max_pipelines} allowed; "
-            "take out options or raise max_pipelines."
+    try:
+        parts = _written_out(steps_of(definition), options)
+    except RecursionError:
+        raise DefinitionError("The definition is nested too deeply, or holds itself.") from None
+    several_splitters = len({_text(written[0]) for written, _ in parts.values()}) > 1
+    names = _distinct([_name(written, several_splitters) for written, _ in parts.values()])
+    planned = [
+        PlannedPipeline(
+            name, written, [_choice(choice, options) for choice in choices], digest, _task(written, options)
         )
-    parts = [(_assemble(variant.steps, options), variant.choices) for variant in variants_of(steps)]
-    several_splitters = len({_text(written[0]) for written, _ in parts}) > 1
-    names = _distinct([_name(written, several_splitters) for written, _ in parts])
-    return [
-        PlannedPipeline(name, written, [_choice(choice, options) for choice in choices], definition_hash(written))
-        for name, (written, choices) in zip(names, parts, strict=True)
+        for name, (digest, (written, choices)) in zip(names, parts.items(), strict=True)
     ]
+    if len({one.task for one in planned}) > 1:
+        raise DefinitionError(
+            "The definition mixes models for numbers with classifiers; train them one after the other."
+        )
+    options.metric_for(planned[0].task)
+    return planned
 
 
 def steps_of(definition: Any) -> list[Any]:
@@ -130,10 +158,9 @@ def steps_of(definition: Any) -> list[Any]:
         held = [key for key in ("pipeline", "steps") if key in definition]
         unknown = [key for key in definition if key not in ("pipeline", "steps", "name", "description")]
         if unknown:
-            raise DefinitionError(
-                f"The definition has the unknown keyword {unknown[0]!r}; it takes 'pipeline' (or 'steps'), 'name' and "
-                "'description'."
-            )
+            known = ("pipeline", "steps", "name", "description")
+            takes = "it takes 'pipeline' (or 'steps'), 'name' and 'description'."
+            raise DefinitionError(f"The definition {refusal(unknown[0], known, takes)}")
         if len(held) != 1:
             raise DefinitionError(
                 "The definition needs its list of steps under 'pipeline' or 'steps', and only one of them."
@@ -184,15 +211,37 @@ def definition_document(definition: Any, options: TrainingOptions | None = None)
     return plain(definition, (options or TrainingOptions()).modules, "The definition")
 
 
+def _written_out(
+    steps: Sequence[Any], options: TrainingOptions
+) -> dict[str, tuple[list[dict[str, Any]], tuple[Choice, ...]]]:
+    """The steps of each different pipeline, with the choices that lead there, by its hash."""
+    variants = variants_of(steps, options.seed)
+    if variants.size > options.max_pipelines:
+        size = variants.size if variants.size < 10**15 else f"about 1e{int(math.log10(variants.size))}"
+        raise DefinitionError(
+            f"The definition stands for {size} pipelines, more than the {options.max_pipelines} allowed; "
+            "take out options, let a generator take a random 'count' of its variants, or raise max_pipelines."
+        )
+    found: dict[str, tuple[list[dict[str, Any]], tuple[Choice, ...]]] = {}
+    for variant in variants:
+        written = _assemble(variant.steps, options)
+        found.setdefault(definition_hash(written), (written, variant.choices))
+    return found
+
+
 def _assemble(steps: Sequence[tuple[str, Any]], options: TrainingOptions) -> list[dict[str, Any]]:
     """The canonical steps of one pipeline, in canonical order."""
     splitter: Canonical | None = None
     y_processing: Canonical | None = None
     transformers: list[Canonical] = []
     model: dict[str, Any] | None = None
-    for at, raw in steps:
-        where = f"Step {at}"
-        kind, step, name = _read(raw, where, options)
+    read = [(f"Step {at}", *_read(raw, f"Step {at}", options)) for at, raw in steps]
+    last = max(
+        (place for place, (_, kind, *_) in enumerate(read) if kind not in ("splitter", "y_processing")), default=-1
+    )
+    for place, (where, kind, step, name) in enumerate(read):
+        if kind == EITHER:
+            kind = "model" if place == last else "transform"
         if model is not None:
             if kind == "model":
                 raise DefinitionError(f"{where} is a second model; a pipeline has one, as its last step.")
@@ -209,10 +258,28 @@ def _assemble(steps: Sequence[tuple[str, Any]], options: TrainingOptions) -> lis
             model = {"model": step, "name": name} if name else {"model": step}
         else:
             transformers.append(step)
+    if y_processing is not None and model is not None and _task([model], options) == "classification":
+        raise DefinitionError("Classes are not scaled; leave out 'y_processing' in front of a classifier.")
     if model is None:
         raise DefinitionError("The pipeline has no model; let it end with {'model': ...}.")
-    splitter = splitter or seeded(_DEFAULT_SPLITTER, options.seed, options.modules)
+    if options.fold_column is not None:
+        if splitter is not None:
+            raise DefinitionError(
+                f"The folds come from the column {options.fold_column!r}, so the splitter {splitter['class']} is one too many; "
+                "leave one of them out."
+            )
+        splitter = {"class": PREDEFINED, "params": {"test_fold": options.fold_column}}
+    if splitter is None:
+        task = _task([model], options)
+        default = _DEFAULT_SPLITTERS[task, options.group_column is not None]
+        splitter = seeded(default, options.seed, options.modules)
     return [splitter, *([{"y_processing": y_processing}] if y_processing else []), *transformers, model]
+
+
+def _task(written: Sequence[Mapping[str, Any]], options: TrainingOptions) -> Task:
+    """What the model of canonical steps does."""
+    operator = build(written[-1]["model"], options.modules, "The model")
+    return "classification" if is_classifier(operator) else "regression"
 
 
 def _read(raw: Any, where: str, options: TrainingOptions) -> tuple[str, Canonical, str | None]:
@@ -227,10 +294,8 @@ def _read(raw: Any, where: str, options: TrainingOptions) -> tuple[str, Canonica
         known = {"model": ("model", "name"), "y_processing": ("y_processing",)}.get(said or "", ())
         unknown = [key for key in raw if key not in known]
         if unknown or said is None:
-            raise DefinitionError(
-                f"{where} has the unknown keyword {unknown[0]!r}; a step has 'class' and 'params', 'model' "
-                "and 'name', or 'y_processing'. Branches, stacking and several sources are not trained."
-            )
+            has = "a step has 'class' and 'params', 'model' and 'name', or 'y_processing'."
+            raise DefinitionError(f"{where} {refusal(unknown[0], _STEP_KEYWORDS, has)}")
         step, name = raw[said], raw.get("name")
         if name is not None and (not isinstance(name, str) or not name):
             raise DefinitionError(f"{where}: the name of a model must be text.")
@@ -251,8 +316,8 @@ def _checked_kind(canonical: str, said: str | None, where: str, allowed: tuple[s
     if kind == "model":
         if not (hasattr(operator, "fit") and hasattr(operator, "predict")):
             raise DefinitionError(f"{where}: {class_name} cannot predict; a model has fit and predict.")
-        if is_classifier(operator):
-            raise DefinitionError(f"{where}: {class_name} is a classifier; only regression is trained.")
+        if said is None and hasattr(operator, "transform"):
+            return EITHER
     return kind
 
 

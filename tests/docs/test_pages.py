@@ -1,4 +1,4 @@
-"""What the pages say of the database, of the errors and of chains is so."""
+"""What the pages say of the database, of the errors, of definitions and of chains is so."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from sklearn.preprocessing import StandardScaler
 from n4a_flows.spectra import Spectra
 from n4a_flows.storage import WorkspaceStore, errors
 from n4a_flows.storage.schema import COLUMNS
+from n4a_flows.training.words import NOT_TRAINED
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 STORAGE = (DOCS / "storage.md").read_text()
 CHAINS = (DOCS / "chains.md").read_text()
+DEFINITIONS = (DOCS / "definitions.md").read_text()
 
 
 def _first_column(text: str, heading: str) -> list[str]:
@@ -39,6 +41,14 @@ def test_every_table_is_described_in_its_order() -> None:
 def test_every_error_has_its_row() -> None:
     raised = {name for name, found in vars(errors).items() if inspect.isclass(found)} - {"N4AError"}
     assert set(_first_column(STORAGE, "What an error means, and what to do")) == raised
+
+
+def test_every_word_that_is_not_trained_has_its_row() -> None:
+    section = DEFINITIONS.partition("These words of nirs4all")[2]
+    words = {
+        word for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for word in re.findall(r"`(\w+)`", row)
+    }
+    assert words == set(NOT_TRAINED)
 
 
 @pytest.mark.parametrize("query", re.findall(r"^```sql\n(.*?)^```", STORAGE, re.MULTILINE | re.DOTALL))

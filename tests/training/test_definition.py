@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 from chemotools.derivative import SavitzkyGolay
 from chemotools.scatter import StandardNormalVariate
 from sklearn.cross_decomposition import PLSRegression
@@ -16,7 +17,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from n4a_flows.storage.errors import DefinitionError
-from n4a_flows.training import TrainingOptions, expand
+from n4a_flows.training import TrainingOptions, definition_document, expand
 from n4a_flows.training.operators import build, canonical_step
 
 PLS = "sklearn.cross_decomposition.PLSRegression"
@@ -117,10 +118,94 @@ def test_names_tell_pipelines_apart() -> None:
     names = [plan.name for plan in expand([{"_or_": [None, SNV]}, {"_or_": [KFold(3), KFold(5)]}, model])]
     assert len(set(names)) == 8
     assert names[0] == "KFold(n_splits=3) > PLS(n_components=8)"
-    assert [plan.name for plan in expand([{"_or_": [SNV, StandardNormalVariate()]}, PLSRegression()])] == [
-        "StandardNormalVariate > PLSRegression #1",
-        "StandardNormalVariate > PLSRegression #2",
+    forests = [RandomForestRegressor(random_state=seed) for seed in (1, 2)]
+    assert [plan.name for plan in expand([{"_or_": forests}])] == [
+        "RandomForestRegressor #1",
+        "RandomForestRegressor #2",
     ]
+
+
+def test_a_pipeline_that_comes_twice_is_there_once() -> None:
+    twice = [{"_or_": [None, SNV, StandardNormalVariate(), []]}, {"_or_": [PLS, PLSRegression(2), PLSRegression(3)]}]
+    plans = expand(twice)
+    assert [plan.name for plan in plans] == [
+        "PLSRegression",
+        "PLSRegression(n_components=3)",
+        "StandardNormalVariate > PLSRegression",
+        "StandardNormalVariate > PLSRegression(n_components=3)",
+    ]
+    assert [[choice["option"] for choice in plan.choices] for plan in plans] == [[0, 0], [0, 2], [1, 0], [1, 2]]
+
+
+def test_json_yaml_and_python_say_the_same() -> None:
+    in_python = [
+        {"y_processing": StandardScaler()},
+        {"_or_": [SavitzkyGolay(11), StandardNormalVariate], "pick": [1, 2], "count": 2, "_seed_": 5},
+        KFold(3, shuffle=True),
+        {
+            "model": {"class": "sklearn.linear_model.Ridge", "params": {"alpha": {"_log_range_": [0.001, 10, 3]}}},
+            "name": "ridge",
+        },
+    ]
+    in_json = json.dumps(definition_document(in_python))
+    in_yaml = """
+    pipeline:
+      - y_processing: sklearn.preprocessing.StandardScaler
+      - _or_:
+          - {class: chemotools.derivative.SavitzkyGolay, params: {window_length: 11}}
+          - chemotools.scatter.StandardNormalVariate
+        pick: [1, 2]
+        count: 2
+        _seed_: 5
+      - {class: sklearn.model_selection.KFold, params: {n_splits: 3, shuffle: true}}
+      - model:
+          class: sklearn.linear_model.Ridge
+          params:
+            alpha: {_log_range_: [0.001, 10, 3]}
+        name: ridge
+    """
+    plans = expand(in_python)
+    assert len(plans) == 6
+    for other in (json.loads(in_json), yaml.safe_load(in_yaml)):
+        assert [(plan.name, plan.steps, plan.definition_hash) for plan in expand(other)] == [
+            (plan.name, plan.steps, plan.definition_hash) for plan in plans
+        ]
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ({"branch": [[SNV], []]}, "Step 1 has 'branch': branches are not trained; write .* in '_or_'"),
+        ({"merge": "predictions"}, "Step 1 has 'merge': branches are not trained"),
+        ({"meta_model": PLS}, r"Step 1 has 'meta_model': .*\(stacking\) are not trained"),
+        ({"stacking": [PLS]}, r"Step 1 has 'stacking': .* are not trained"),
+        ({"sources": [[SNV], [SNV]]}, "Step 1 has 'sources': several sources are not trained"),
+        ({"merge_sources": "concat"}, "Step 1 has 'merge_sources': several sources are not trained"),
+        ({"feature_augmentation": {"_or_": [SNV], "size": 1}}, "Step 1 has 'feature_augmentation': .* are not trained"),
+        ({"concat_transform": [SNV, SNV]}, "Step 1 has 'concat_transform': .*FeatureUnion"),
+        ({"sample_augmentation": {"transformers": [SNV], "count": 2}}, "Step 1 has 'sample_augmentation': samples are not"),
+        ({"model": PLS, "finetune_params": {"n_trials": 5}}, "Step 1 has 'finetune_params': .*'_range_'"),
+        ({"_or_": [None, [SNV, {"branch": [[SNV]]}]]}, "Step 1.2 has 'branch'"),
+        ({"_or_": [SNV, {"branch": [[SNV]]}], "pick": 1}, "Step 1.2 has 'branch'"),
+    ],
+)  # fmt: skip
+def test_words_of_nirs4all_that_are_not_trained_are_refused_by_name(step, message: str) -> None:
+    with pytest.raises(DefinitionError, match=message):
+        expand([step, {"model": PLS}])
+    if "sources" in step:
+        with pytest.raises(DefinitionError, match="The definition has 'sources': several sources are not trained"):
+            expand({"pipeline": [PLS], **step})
+
+
+def test_a_definition_that_holds_itself_or_is_nested_without_end_is_refused() -> None:
+    circle: dict = {"class": PLS, "params": {}}
+    circle["params"]["estimator"] = circle
+    deep: object = SNV
+    for _ in range(2000):
+        deep = {"_or_": [deep]}
+    for step in (circle, deep):
+        with pytest.raises(DefinitionError, match="nested too deeply, or holds itself"):
+            expand([step, {"model": PLS}])
 
 
 @pytest.mark.parametrize(
@@ -137,8 +222,9 @@ def test_names_tell_pipelines_apart() -> None:
         ([{"y_processing": StandardScaler()}] * 2 + [PLS], "Step 2 is a second y_processing"),
         ([{"y_processing": SNV}, PLS], "Step 1: StandardNormalVariate cannot be undone"),
         ([SNV, {"model": SNV}], "Step 2: StandardNormalVariate cannot predict"),
-        ([{"branch": [[SNV], []]}, PLS], "Step 1 has the unknown keyword 'branch'"),
-        ([{"model": PLS, "nmae": "x"}], "Step 1 has the unknown keyword 'nmae'"),
+        ([{"preprocess": SNV}, PLS], "Step 1 has the unknown keyword 'preprocess'; a step has 'class' and 'params', 'model'"),
+        ([{"model": PLS, "nmae": "x"}], "Step 1 has the unknown keyword 'nmae'; did you mean 'name'"),
+        ({"pipline": [PLS]}, "The definition has the unknown keyword 'pipline'; did you mean 'pipeline'"),
         ([{"class": PLS, "parms": {}}], "Step 1 has the unknown keyword 'parms'"),
         ([{"model": PLS, "name": 3}], "Step 1: the name of a model must be text"),
         ([{}, PLS], "Step 1 is an empty dict"),
@@ -156,7 +242,7 @@ def test_names_tell_pipelines_apart() -> None:
         ([SNV, {"class": PLS, "params": [8]}], "Step 2: 'params' must be a dict"),
         ([{"class": "sklearn.model_selection.KFold", "params": {"n_splits": 1}}, PLS], "Step 1: k-fold cross-validation requires"),
         (["sklearn.model_selection.PredefinedSplit", PLS], "Step 1: PredefinedSplit needs the parameter 'test_fold'"),
-        (["sklearn.linear_model.LogisticRegression"], "Step 1: LogisticRegression is a classifier; only regression"),
+        ([{"_or_": [PLS, "sklearn.linear_model.LogisticRegression"]}], "mixes models for numbers with classifiers"),
         ([{"class": "sklearn.linear_model.Ridge", "params": {"alpha": float("nan")}}], "'alpha' is nan; only finite"),
         ([RandomForestRegressor(random_state=np.random.RandomState(0))], "'random_state' is .*RandomState"),
         ([Pipeline([("pls", PLSRegression())], memory="cache")], "may not keep a cache of its own"),
