@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from n4a_flows.reports import Exportable, LeaderboardRow
+from n4a_flows.training import ChampionDecision
 
 
 class TrainingSummary(BaseModel):
@@ -18,6 +19,10 @@ class TrainingSummary(BaseModel):
     chain_ids: list[str] = Field(description="Ids of all chains of the run, best first.")
     failed: int = Field(description="Number of pipelines that could not be trained.")
     leaderboard: list[LeaderboardRow] = Field(description="One row per pipeline, best first.")
+    replayed: int = Field(description="Number of chains that a fresh process replayed and compared.")
+    champions: dict[str, ChampionDecision] = Field(
+        description="Target -> how the best chain compares with the champion, where that was asked for."
+    )
 
 
 class QuarantinedFile(BaseModel):

@@ -28,6 +28,7 @@ from n4a_flows.training import (
     run_document,
     run_summary,
     targets_of,
+    to_replay,
     training_spectra,
 )
 from n4a_flows.training.definition import definition_of
@@ -94,8 +95,10 @@ def train_and_record(
     run_id = tasks.begin_run(store, **document, flow_run_id=flow_run.id)
     try:
         recorded = _train(store, run_id, [(each, target) for target in targets for each in planned], spectra, options)
-        outcome = run_summary(recorded, metric)
-        tasks.complete_run(store, run_id, outcome)
+        best = [one["chain_id"] for one in run_summary(recorded, metric)["best"].values()]
+        chosen = to_replay(recorded, best, options.replay_sample, options.seed)
+        replayed = [] if store.trust == "none" else tasks.replay_afresh(store, chosen)
+        recorded, outcome = tasks.conclude_run(store, run_id, whole(recorded), metric, options, replayed)
     except BaseException as error:
         _mark_failed(store, run_id, error)
         raise
@@ -152,6 +155,8 @@ def _summary(
         chain_ids=[row.chain_id for row in leaderboard if row.chain_id is not None],
         failed=outcome["failed"],
         leaderboard=leaderboard,
+        replayed=outcome["replayed"]["chains"],
+        champions=outcome.get("champions", {}),
     )
 
 

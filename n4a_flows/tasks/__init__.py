@@ -14,7 +14,15 @@ from n4a_flows.tasks.exports import (
 )
 from n4a_flows.tasks.ledger import record_scoring, scored_digests, scored_samples
 from n4a_flows.tasks.predictions import query_predictions, top_predictions
-from n4a_flows.tasks.runs import begin_run, complete_run, fail_run, get_run, record_pipelines
+from n4a_flows.tasks.runs import (
+    begin_run,
+    complete_run,
+    conclude_run,
+    fail_run,
+    get_run,
+    record_pipelines,
+    replay_afresh,
+)
 from n4a_flows.tasks.upkeep import (
     apply_gc,
     apply_retention,
@@ -37,6 +45,7 @@ __all__ = [
     "check",
     "compact",
     "complete_run",
+    "conclude_run",
     "export_chain",
     "export_pipeline_config",
     "export_predictions_parquet",
@@ -51,6 +60,7 @@ __all__ = [
     "reap_dead_runs",
     "record_pipelines",
     "record_scoring",
+    "replay_afresh",
     "replay_chain",
     "score_files",
     "scored_digests",

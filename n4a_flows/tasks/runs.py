@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from n4a_flows.block import WorkspaceStoreBlock
+from n4a_flows.storage import ProbeReport
 from n4a_flows.tasks._task import storage_task
-from n4a_flows.training import RecordedPipeline, TrainedPipeline
+from n4a_flows.training import RecordedPipeline, TrainedPipeline, TrainingOptions
+from n4a_flows.training import conclude_run as conclude
 from n4a_flows.training import record_pipelines as record
+from n4a_flows.training import replay_afresh as replay
+from n4a_flows.training.metrics import Metric
 
 
 @storage_task("begin run {name}")
@@ -52,3 +56,24 @@ def record_pipelines(
     """Record trained pipelines in one transaction: artifacts, chains, predictions and logs."""
     with store.open() as workspace:
         return record(workspace, run_id, trained)
+
+
+@storage_task("replay chains in a fresh process")
+def replay_afresh(store: WorkspaceStoreBlock, chain_ids: Sequence[str]) -> list[ProbeReport]:
+    """Replay the spectra kept with chains in another process, and compare with what training predicted."""
+    with store.open() as workspace:
+        return replay(workspace, chain_ids)
+
+
+@storage_task("conclude run {run_id}")
+def conclude_run(
+    store: WorkspaceStoreBlock,
+    run_id: str,
+    recorded: Sequence[RecordedPipeline],
+    metric: Metric,
+    options: TrainingOptions,
+    replayed: Sequence[ProbeReport] = (),
+) -> tuple[list[RecordedPipeline], dict[str, Any]]:
+    """Complete a run: fail what a replay did not confirm, find the best, challenge the champions."""
+    with store.open() as workspace:
+        return conclude(workspace, run_id, recorded, metric, options, replayed)

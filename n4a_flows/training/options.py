@@ -107,6 +107,27 @@ class TrainingOptions(BaseModel):
         title="Keep fold models",
         description="Store the model of every fold; without them only the refit on all training rows is kept.",
     )
+    champion: bool = Field(
+        default=False,
+        description=(
+            "Let the best chain of each target take the alias <dataset>/<target>/champion if it is better than the one "
+            "that has it."
+        ),
+    )
+    champion_margin: float = Field(
+        default=0.0,
+        ge=0,
+        title="Champion margin",
+        description="By how much it must be better, in units of the metric, by all out-of-fold predictions together.",
+    )
+    replay_sample: int = Field(
+        default=3,
+        ge=0,
+        title="Replay sample",
+        description=(
+            "How many chains, besides the best, the flow replays in a fresh process and compares with what training predicted."
+        ),
+    )
     allowed_modules: tuple[str, ...] = Field(
         default=(),
         title="Allowed modules",

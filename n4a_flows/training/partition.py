@@ -111,8 +111,8 @@ def partition_rows(spectra: Spectra, target: str, options: TrainingOptions, task
         shared = np.intersect1d(groups[part.train], groups[part.test])
         if len(shared):
             raise InvalidInputError(
-                f"Replicates of {str(shared[0])!r} (column {options.group_column!r}) are both trained on and tested; mark all of them "
-                "for the same side."
+                f"Replicates of {str(shared[0])!r} (column {options.group_column!r}) are both trained on and tested; "
+                "mark all of them for the same side."
             )
     return part
 

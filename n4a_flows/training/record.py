@@ -27,6 +27,7 @@ class RecordedPipeline:
 
     pipeline_id: str
     chain_id: str | None
+    dataset_name: str
     name: str
     target: str
     best_val: float | None
@@ -125,7 +126,14 @@ def _record(
         )
         _save_predictions(store, pipeline_id, chain_id, trained, chain)
     return RecordedPipeline(
-        pipeline_id, chain_id, planned.name, trained.target, trained.best_val, trained.best_test, trained.error
+        pipeline_id,
+        chain_id,
+        trained.dataset_name,
+        planned.name,
+        trained.target,
+        trained.best_val,
+        trained.best_test,
+        trained.error,
     )
 
 

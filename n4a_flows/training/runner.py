@@ -11,9 +11,9 @@ import polars as pl
 from n4a_flows.spectra import Spectra
 from n4a_flows.storage import WorkspaceStore
 from n4a_flows.storage.errors import InvalidInputError
+from n4a_flows.training.conclusion import conclude_run
 from n4a_flows.training.definition import PlannedPipeline, definition_document, definition_of, expand
-from n4a_flows.training.engine import TrainingError, Work, train_pipelines
-from n4a_flows.training.metrics import Metric, better
+from n4a_flows.training.engine import Work, train_pipelines
 from n4a_flows.training.options import TrainingOptions
 from n4a_flows.training.partition import check_data, targets_of, training_spectra
 from n4a_flows.training.record import RecordedPipeline, record_pipelines
@@ -120,7 +120,7 @@ class PipelineRunner:
         try:
             for chunk in chunks(planned, targets, options.chunk_size):
                 self.last_recorded += record_pipelines(store, run_id, train_pipelines(chunk, spectra, options))
-            store.complete_run(run_id, run_summary(self.last_recorded, options.metric_for(planned[0].task)))
+            conclude_run(store, run_id, self.last_recorded, options.metric_for(planned[0].task), options)
         except BaseException as error:
             store.fail_run(run_id, f"{type(error).__name__}: {error}")
             raise
@@ -170,45 +170,4 @@ def run_document(
                 "rejected": len(spectra.rejected),
             }
         ],
-    }
-
-
-def run_summary(recorded: Sequence[RecordedPipeline], metric: Metric) -> dict[str, Any]:
-    """What `WorkspaceStore.complete_run` is told: counts, and the best pipeline for each target.
-
-    The best is the one with the best score of all its out-of-fold predictions together; of equal ones the first.
-
-    Returns
-    -------
-    `metric`, `pipelines`, `failed` (numbers) and `best`: by target, a dict with `chain_id`, `pipeline_id`, `name`, `best_val`
-    and `best_test`.
-
-    Raises
-    ------
-    TrainingError
-        When every pipeline failed.
-    """
-    failed = [pipeline for pipeline in recorded if pipeline.error is not None]
-    if len(failed) == len(recorded):
-        raise TrainingError(f"All {len(recorded)} pipelines failed; the first: {failed[0].error}")
-    best: dict[str, RecordedPipeline] = {}
-    for pipeline in recorded:
-        if pipeline.best_val is not None:
-            held = best.get(pipeline.target)
-            if held is None or held.best_val is None or better(metric, pipeline.best_val, held.best_val):
-                best[pipeline.target] = pipeline
-    return {
-        "metric": metric,
-        "pipelines": len(recorded),
-        "failed": len(failed),
-        "best": {
-            target: {
-                "chain_id": pipeline.chain_id,
-                "pipeline_id": pipeline.pipeline_id,
-                "name": pipeline.name,
-                "best_val": pipeline.best_val,
-                "best_test": pipeline.best_test,
-            }
-            for target, pipeline in best.items()
-        },
     }
