@@ -30,7 +30,7 @@ def _make(
     y: np.ndarray,
     *,
     transformers: Sequence[Any] = (),
-    scaler: Any = None,
+    scalers: Sequence[Any] = (),
     model: Any = None,
     keys: Sequence[str] = ("fold_0", "fold_1", "fold_2", "fold_final"),
     shared: bool = False,
@@ -41,11 +41,11 @@ def _make(
     number: int = 1,
 ) -> str:
     """Fit the operators on a part of the rows for each key (on all for the refit; everything but the model too when `shared`), and
-    keep them as a chain with a probe. Steps are counted from `number`; a scaler of y comes first.
+    keep them as a chain with a probe. Steps are counted from `number`; scalers of y come first.
     """
     model = PLSRegression(2) if model is None else model
     operators = [
-        *([] if scaler is None else [("y_processing", scaler)]),
+        *(("y_processing", each) for each in scalers),
         *(("transform", each) for each in transformers),
     ]
     steps = [_step(number + i, kind, each) for i, (kind, each) in enumerate(operators)]
@@ -55,12 +55,12 @@ def _make(
     folds: dict[str, str] = {}
     for position, key in enumerate(keys):
         rows = slice(None) if key == "fold_final" else slice(5 * position, 40 + 5 * position)
-        part, target = X[rows], y[rows]
+        part, target, whole = X[rows], y[rows], y
         for step, (kind, operator) in zip(steps, operators, strict=False):
             fitted = clone(operator)
             if kind == "y_processing":
-                fitted.fit((y if shared else target)[:, None])
-                target = fitted.transform(target[:, None]).ravel()
+                fitted.fit((whole if shared else target)[:, None])
+                target, whole = (fitted.transform(values[:, None]).ravel() for values in (target, whole))
             else:
                 fitted.fit(_through(store, steps, step, key, X) if shared else part)
                 part = fitted.transform(part)
@@ -104,16 +104,20 @@ FOLDS = ("fold_0", "fold_1", "fold_2")
 # Those that nirs4all's loader predicts too.
 PORTABLE: dict[str, Kind] = {
     "a refit with its own transformers and scaler of y": lambda *of: make_chain(
-        *of, transformers=[StandardNormalVariate(), StandardScaler()], scaler=StandardScaler()
+        *of, transformers=[StandardNormalVariate(), StandardScaler()], scalers=[StandardScaler()]
     ),
     "a refit alone": lambda *of: make_chain(*of, keys=("fold_final",), transformers=[StandardScaler()]),
-    "a refit behind a bent scaler of y": lambda *of: make_chain(*of, scaler=PowerTransformer()),
+    "a refit behind a bent scaler of y": lambda *of: make_chain(*of, scalers=[PowerTransformer()]),
     "folds alone": lambda *of: make_chain(*of, keys=FOLDS),
     "folds with weights": lambda *of: make_chain(
         *of, keys=FOLDS, weights={"fold_0": 3.0, "fold_1": 1.0, "fold_2": 0.5}
     ),
     "folds behind shared transformers and scaler of y": lambda *of: make_chain(
-        *of, keys=FOLDS, transformers=[StandardNormalVariate(), StandardScaler()], scaler=StandardScaler(), shared=True
+        *of,
+        keys=FOLDS,
+        transformers=[StandardNormalVariate(), StandardScaler()],
+        scalers=[StandardScaler()],
+        shared=True,
     ),
     "folds with names that are no numbers, and a refit": lambda *of: make_chain(
         *of, keys=("fold_left", "fold_right", "fold_final"), transformers=[StandardScaler()]
@@ -121,6 +125,9 @@ PORTABLE: dict[str, Kind] = {
     "steps counted from 0": lambda *of: make_chain(*of, transformers=[StandardScaler()], number=0),
     "steps around 10": lambda *of: make_chain(
         *of, transformers=[StandardNormalVariate(), StandardScaler(), StandardScaler()], number=8
+    ),
+    "the same step twice": lambda *of: make_chain(
+        *of, transformers=[StandardNormalVariate(), StandardNormalVariate()], shared=True
     ),
     "plain pickles": lambda *of: make_chain(*of, transformers=[StandardScaler()], format="pickle"),
     "an axis": lambda store, pipeline_id, X, y: make_chain(
@@ -138,12 +145,16 @@ ONLY_OURS: dict[str, tuple[Kind, str]] = {
         "fitted inside each of the 3 folds",
     ),
     "folds with scalers of y of their own": (
-        lambda *of: make_chain(*of, keys=FOLDS, scaler=StandardScaler()),
+        lambda *of: make_chain(*of, keys=FOLDS, scalers=[StandardScaler()]),
         "fitted inside each of the 3 folds",
     ),
     "folds behind a bent scaler of y": (
-        lambda *of: make_chain(*of, keys=FOLDS, scaler=PowerTransformer(), shared=True),
+        lambda *of: make_chain(*of, keys=FOLDS, scalers=[PowerTransformer()], shared=True),
         "scales y",
+    ),
+    "several scalers of y": (
+        lambda *of: make_chain(*of, scalers=[StandardScaler(), PowerTransformer()]),
+        "several scalers of y",
     ),
     "folds that vote": (
         lambda store, pipeline_id, X, y: make_chain(

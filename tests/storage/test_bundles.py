@@ -49,7 +49,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, spectra: np.ndarray, y: np.nd
     store = WorkspaceStore(tmp_path_factory.mktemp("home"))
     run_id = store.begin_run("run", {}, ["tecator"])
     pipeline_id = store.begin_pipeline(run_id, "scaled", [], {}, "tecator", "hash")
-    chain_id = make_chain(store, pipeline_id, spectra, y, transformers=[StandardScaler()], scaler=StandardScaler())
+    chain_id = make_chain(store, pipeline_id, spectra, y, transformers=[StandardScaler()], scalers=[StandardScaler()])
     store.set_alias("fat", chain_id)
     store.export_chain("fat", store.workspace_path / "fat")
     return store
@@ -100,7 +100,7 @@ def test_a_chain_goes_out_and_comes_in_as_the_same_chain(
     [ours, theirs] = [[row[name] for name in COLUMNS] for row in rows if row]
     assert ours == theirs
     np.testing.assert_array_equal(other.replay_chain(report.chain_id, spectra), store.replay_chain(chain_id, spectra))
-    assert other.check("full").findings == ()
+    assert (other.check("full").findings, other.check("full").notes) == ((), ())
     again = other.export_chain(report.chain_id, tmp_path / "again")
     with zipfile.ZipFile(path) as one, zipfile.ZipFile(again) as two:
         assert one.namelist() == two.namelist()
@@ -527,7 +527,16 @@ def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
         inspect_bundle(tmp_path / "none.n4a")
 
 
-def test_a_probe_that_unfolds_to_gigabytes_is_not_unfolded(bundle: Path, tmp_path: Path) -> None:
+def test_a_probe_that_unfolds_to_more_than_a_few_spectra_is_not_unfolded(bundle: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "probe.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("X.npy", bytes(70 * 1024**2))
+        archive.writestr("y.npy", b"")
+    swap_probe(bundle, (tmp_path / "probe.npz").read_bytes())
+    with pytest.raises(BundleError, match="few spectra"):
+        verify_bundle(bundle)
+
+
+def test_a_probe_that_claims_gigabytes_is_refused(bundle: Path, tmp_path: Path) -> None:
     header = b"\x93NUMPY\x01\x00" + struct.pack("<H", 118)
     header += b"{'descr': '<f8', 'fortran_order': False, 'shape': (100000, 100000), }".ljust(117) + b"\n"
     with zipfile.ZipFile(tmp_path / "probe.npz", "w", zipfile.ZIP_DEFLATED) as archive:

@@ -109,7 +109,11 @@ REFUSED: dict[str, tuple[Callable[[Members], Members], str]] = {
     "views side by side": (_step(1, feature_augmentation=[]), "feature_augmentation"),
     "models on models": (_step(1, meta_model={}), "meta_model"),
     "a model before the model": (_step(1, model={}), "model step before"),
-    "two scalers of y": (_step(1, y_processing={}), "several parts|several steps"),
+    "two scalers of y": (_step(1, y_processing={}), "several parts"),
+    "scalers of y in two steps": (
+        lambda members: _step(1, y_processing={})({name: data for name, data in members.items() if "sub1" not in name}),
+        "several steps",
+    ),
     "two files for a fold": (
         lambda members: members | {"artifacts/step_4_fold0_PLS.joblib": members["artifacts/step_4_fold0.joblib"]},
         "two files for fold 0",
