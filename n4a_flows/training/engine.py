@@ -127,7 +127,13 @@ def _train(
             y[parts["train"]],
             {n: spectra.X[r] for n, r in parts.items() if n != "train"},
         )
-        fits = SharedFits(held, spectra.axis.values, options.modules, classify=first.task == "classification")
+        fits = SharedFits(
+            held,
+            spectra.axis.values,
+            options.modules,
+            classify=first.task == "classification",
+            keep=options.keep_fold_models or key == FINAL,
+        )
         for number, outcome in fits.fit(alive):
             if isinstance(outcome, StepFailedError):
                 results[number].error = str(outcome)
@@ -258,6 +264,7 @@ def _draft(
         hashes: dict[str, str] = {}
         for key, pipeline in fitted.items():
             artifact = pipeline.steps[place].artifact
+            assert artifact is not None, "only folds that are kept are drafted"
             artifacts[artifact.content_hash] = artifact
             hashes[key] = artifact.content_hash
         document: dict[str, Any] = {

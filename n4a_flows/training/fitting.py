@@ -90,10 +90,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class FittedStep:
-    """A fitted step as bytes, and how long the fit took in seconds: 0 where another pipeline did the work."""
+    """A fitted step as bytes (None where they are not kept), and how long it took in seconds: 0 where another pipeline did it."""
 
     step: Step
-    artifact: SerializedArtifact
+    artifact: SerializedArtifact | None
     seconds: float
 
 
@@ -142,12 +142,17 @@ class SharedFits:
         Positions of the points, for operators that take them; the same way as in replay.
     modules
         Modules whose classes may be built.
+    classify
+        Whether the values to learn are labels.
+    keep
+        Whether the fitted steps are wanted as bytes; else only what they predict.
     """
 
     rows: Rows
     wavelengths: Values
     modules: tuple[str, ...]
     classify: bool
+    keep: bool = True
     _levels: list[_Level] = field(default_factory=list)
 
     def fit(self, pipelines: dict[int, PlannedPipeline]) -> Iterator[tuple[int, Fitted | StepFailedError]]:
@@ -170,7 +175,7 @@ class SharedFits:
             try:
                 model = cut.get(model_step.key) or self._model(level, model_step)
                 predicted, probabilities, classes = self._predictions(level, model, model_step)
-                artifact = serialize(model, model_step.class_path, "model")
+                artifact = self._bytes(model, model_step)
             # Any class may be a step and raise anything; its failure is this pipeline's result, with the reason.
             except Exception as error:  # noqa: BLE001
                 yield number, StepFailedError(self._said(model_step, error))
@@ -197,7 +202,7 @@ class SharedFits:
         held = [
             FittedStep(level.step, level.artifact, level.seconds)
             for level in self._levels[1:]
-            if level.step is not None and level.artifact is not None
+            if level.step is not None
         ]
         return self._levels[-1], held, [i < common for i in range(len(held))]
 
@@ -213,7 +218,7 @@ class SharedFits:
             else:
                 X, parts = self._transformed(operator, level, step)
                 y, scalers = level.y, level.scalers
-            artifact = serialize(operator, step.class_path, _ARTIFACT_TYPES[step.kind])
+            artifact = self._bytes(operator, step)
         except Exception as error:  # noqa: BLE001 - as above
             return _Level(level.X, level.y, level.parts, step=step, error=self._said(step, error))
         return _Level(X, y, parts, scalers, step, artifact, time.perf_counter() - began)
@@ -279,6 +284,9 @@ class SharedFits:
                     raise TrainingError("the model predicts numbers that are not finite")
             predicted[name] = y
         return predicted, probabilities, [str(name) for name in getattr(model, "classes_", ())]
+
+    def _bytes(self, operator: Any, step: Step) -> SerializedArtifact | None:
+        return serialize(operator, step.class_path, _ARTIFACT_TYPES[step.kind]) if self.keep else None
 
     def _said(self, step: Step, error: Exception) -> str:
         reason = str(error) if isinstance(error, N4AError) else f"{type(error).__name__}: {error}"

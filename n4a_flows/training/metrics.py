@@ -98,7 +98,7 @@ def sep(y_true: Values, y_pred: Values) -> float | None:
     >>> sep(np.array([10.0, 20.0, 30.0]), np.array([11.0, 23.0, 35.0]))
     2.0
     """
-    return float(np.std(y_pred - y_true, ddof=1)) if len(y_true) > 1 else None
+    return _deviation(y_pred - y_true)
 
 
 def slope(y_true: Values, y_pred: Values) -> float | None:
@@ -126,7 +126,7 @@ def rpd(y_true: Values, y_pred: Values) -> float | None:
     >>> rpd(np.array([10.0, 20.0, 30.0]), np.array([11.0, 23.0, 35.0]))
     5.0
     """
-    return _ratio(float(np.std(y_true, ddof=1)) if len(y_true) > 1 else None, sep(y_true, y_pred))
+    return _ratio(_deviation(y_true), sep(y_true, y_pred))
 
 
 def rpiq(y_true: Values, y_pred: Values) -> float | None:
@@ -140,8 +140,7 @@ def rpiq(y_true: Values, y_pred: Values) -> float | None:
     >>> rpiq(np.array([10.0, 20.0, 30.0]), np.array([11.0, 23.0, 35.0]))
     5.0
     """
-    first, third = np.quantile(y_true, [0.25, 0.75])
-    return _ratio(float(third - first), sep(y_true, y_pred))
+    return _ratio(_interquartile(y_true), sep(y_true, y_pred))
 
 
 def consistency(sec: float | None, sep: float | None) -> float | None:
@@ -158,15 +157,24 @@ def consistency(sec: float | None, sep: float | None) -> float | None:
     return None if ratio is None else 100 * ratio
 
 
+def _deviation(values: Values) -> float | None:
+    """Standard deviation (n - 1); None for a single value."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _interquartile(values: Values) -> float:
+    ordered = np.sort(values)
+    first, third = np.interp(np.array([0.25, 0.75]) * (len(ordered) - 1), np.arange(len(ordered)), ordered)
+    return float(third - first)
+
+
 def _ratio(one: float | None, other: float | None) -> float | None:
     return None if one is None or not other else one / other
 
 
 def score(y_true: Values, y_pred: Values) -> Scores:
     """All scores of a regression by name: `rmse`, `mae`, `bias`, `sep` in the unit of the target, the others without unit."""
-    error = y_pred - y_true
-    spread = float(np.std(error, ddof=1)) if len(error) > 1 else None
-    first, third = np.quantile(y_true, [0.25, 0.75])
+    spread = sep(y_true, y_pred)
     return {
         "rmse": rmse(y_true, y_pred),
         "mae": mae(y_true, y_pred),
@@ -174,8 +182,8 @@ def score(y_true: Values, y_pred: Values) -> Scores:
         "bias": bias(y_true, y_pred),
         "sep": spread,
         "slope": slope(y_true, y_pred),
-        "rpd": _ratio(float(np.std(y_true, ddof=1)) if len(y_true) > 1 else None, spread),
-        "rpiq": _ratio(float(third - first), spread),
+        "rpd": _ratio(_deviation(y_true), spread),
+        "rpiq": _ratio(_interquartile(y_true), spread),
     }
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from n4a_flows.storage import PreparedArtifact, WorkspaceStore
+from n4a_flows.storage import WorkspaceStore
 from n4a_flows.training.results import ChainDraft, TrainedPipeline
 
 
@@ -54,14 +54,15 @@ def record_pipelines(store: WorkspaceStore, run_id: str, trained: Sequence[Train
     >>> store.get_pipeline(recorded.pipeline_id)["status"]
     'completed'
     """
-    prepared = {
-        content_hash: store.prepare_artifact(artifact)
-        for content_hash, artifact in {h: a for pipeline in trained for h, a in pipeline.artifacts.items()}.items()
-    }
+    artifacts = {h: artifact for pipeline in trained for h, artifact in pipeline.artifacts.items()}
+    prepared = dict(zip(artifacts, store.prepare_artifacts(list(artifacts.values())), strict=True))
+    # Once for each place in a chain that names it, which is how references are counted.
+    places = [content_hash for pipeline in trained for content_hash in _places(pipeline)]
     with store.transaction():
         # Verb by verb rather than pipeline by pipeline: the store collects rows of a kind until something else is asked.
-        chains = [_with_artifacts(store, pipeline.chain, prepared) for pipeline in trained]
-        probes = [None if item.probe is None else store.save_artifact(prepared[item.probe]) for item in trained]
+        ids = dict(zip(places, store.save_artifacts([prepared[place] for place in places]), strict=True))
+        chains = [_with_artifacts(pipeline.chain, ids) for pipeline in trained]
+        probes = [None if item.probe is None else ids[item.probe] for item in trained]
         recorded = [_record(store, run_id, *each) for each in zip(trained, chains, probes, strict=True)]
         for result in recorded:
             if result.chain_id is not None:
@@ -74,27 +75,32 @@ def record_pipelines(store: WorkspaceStore, run_id: str, trained: Sequence[Train
     return recorded
 
 
-def _with_artifacts(
-    store: WorkspaceStore, draft: ChainDraft | None, prepared: dict[str, PreparedArtifact]
-) -> ChainDraft | None:
+def _places(trained: TrainedPipeline) -> Iterator[str]:
+    """Content hashes of all that a chain names, and of its probe."""
+    if trained.chain is not None:
+        for hashes in trained.chain.shared_artifacts.values():
+            yield from hashes
+        for step in trained.chain.steps:
+            yield from step["fold_artifact_ids"].values()
+        yield from trained.chain.fold_artifacts.values()
+    if trained.probe is not None:
+        yield trained.probe
+
+
+def _with_artifacts(draft: ChainDraft | None, ids: Mapping[str, str]) -> ChainDraft | None:
     """The chain with the ids of its artifacts in place of their content hashes."""
     if draft is None:
         return None
-
-    def saved(content_hash: str) -> str:
-        # Once for each place in the chain that names it, which is how references are counted.
-        return store.save_artifact(prepared[content_hash])
-
-    shared = {key: [saved(content_hash) for content_hash in hashes] for key, hashes in draft.shared_artifacts.items()}
+    shared = {key: [ids[content_hash] for content_hash in hashes] for key, hashes in draft.shared_artifacts.items()}
     steps: list[dict[str, Any]] = [
         {
             **step,
             "artifact_ids": shared.get(str(step["step_idx"]), []),
-            "fold_artifact_ids": {key: saved(content_hash) for key, content_hash in step["fold_artifact_ids"].items()},
+            "fold_artifact_ids": {key: ids[content_hash] for key, content_hash in step["fold_artifact_ids"].items()},
         }
         for step in draft.steps
     ]
-    folds = {key: saved(content_hash) for key, content_hash in draft.fold_artifacts.items()}
+    folds = {key: ids[content_hash] for key, content_hash in draft.fold_artifacts.items()}
     return replace(draft, steps=steps, shared_artifacts=shared, fold_artifacts=folds)
 
 

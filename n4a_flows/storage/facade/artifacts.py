@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,34 @@ class ArtifactVerbs(StoreBase):
         if operator_class is None or artifact_type is None:
             raise InvalidInputError("An artifact needs its operator_class and artifact_type.")
         return self._files.write(serialize(obj, operator_class, artifact_type, format))
+
+    def prepare_artifacts(self, artifacts: Sequence[SerializedArtifact]) -> list[PreparedArtifact]:
+        """`prepare_artifact` for many serialised objects at once; much faster than one by one, for the disk syncs several together.
+
+        Raises
+        ------
+        WorkspaceError
+            When the disk refuses; files that were written already are orphans then, which the next clean-up takes.
+
+        Examples
+        --------
+        >>> prepared = store.prepare_artifacts([serialize(value, "float", "limits") for value in (0.5, 0.9)])
+        >>> len(set(store.save_artifacts(prepared)))
+        2
+        """
+        self._refuse_closed()
+        self._refuse_read_only("prepare_artifacts")
+        return self._files.write_many(artifacts)
+
+    def save_artifacts(self, prepared: Sequence[PreparedArtifact]) -> list[str]:
+        """`save_artifact` for many that were prepared; each time that one stands in the list counts as a reference.
+
+        Returns
+        -------
+        The ids, in the order of the list.
+        """
+        with self._writing("save_artifacts") as session:
+            return artifacts.save_many(session, self._files, prepared)
 
     def save_artifact(
         self,
