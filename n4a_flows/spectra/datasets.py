@@ -104,8 +104,8 @@ def with_test_set(dataset: Spectra, test: Spectra, column: str, marks: tuple[str
     Examples
     --------
     >>> whole = with_test_set(spectra.take(range(100)), spectra.take(range(100, 215)), "split")
-    >>> whole.n_samples, (whole.metadata["split"] == "test").sum()
-    (215, 115)
+    >>> whole.n_samples, whole.metadata["split"][99:101].tolist()
+    (215, ['train', 'test'])
     """
     if test.signal != dataset.signal:
         raise SpectraError(

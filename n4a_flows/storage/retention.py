@@ -38,6 +38,11 @@ class RetentionPolicy:
         Failed runs that began within this many days; no other rule keeps failed runs then. When None they are treated as any run.
     remove_everything
         Allow a plan that leaves no run that has ended.
+
+    Raises
+    ------
+    InvalidInputError
+        When a number is negative.
     """
 
     last_runs: int | None = None

@@ -66,10 +66,10 @@ def train_pipelines(
 
     Examples
     --------
-    >>> pls = {"class": "sklearn.cross_decomposition.PLSRegression", "params": {"n_components": {"_range_": [1, 10]}}}
+    >>> pls = {"class": "sklearn.cross_decomposition.PLSRegression", "params": {"n_components": {"_range_": [1, 9]}}}
     >>> trained = train_pipelines([(planned, "fat") for planned in expand([{"model": pls}])], spectra)
     >>> min(trained, key=lambda one: one.best_val).planned.name
-    'PLSRegression(n_components=10)'
+    'PLSRegression(n_components=9)'
     """
     options = options or TrainingOptions()
     alike: dict[str, list[int]] = {}

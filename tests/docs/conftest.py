@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     for room in (n4a_flows.storage, n4a_flows.spectra, n4a_flows.training):
         names |= {name: getattr(room, name) for name in room.__all__}
     metrics = n4a_flows.training.metrics
-    names |= {name: getattr(metrics, name) for name in ("rmse", "r2", "bias", "score", "better")}
+    names |= {name: found for name, found in vars(metrics).items() if inspect.isfunction(found) and name[0] != "_"}
     names |= {"np": np, "pl": pl, "spectra": load_tecator(), "run_id": runner.last_run_id}
     names |= {
         "pipeline_id": pipeline.pipeline_id,

@@ -74,8 +74,8 @@ class RunVerbs(StoreBase):
         --------
         >>> run_id = store.begin_run("by hand", {}, [])
         >>> [origin] = store.running_runs()
-        >>> origin.flow_run_id, origin.pid == os.getpid(), origin.why_dead()
-        (None, True, None)
+        >>> origin.name, origin.flow_run_id, origin.why_dead()
+        ('by hand', None, None)
         """
         with self._reading("running_runs") as session:
             return origins.running(session)
