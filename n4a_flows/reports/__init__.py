@@ -10,11 +10,13 @@ from n4a_flows.reports.leaderboard import (
     rank,
 )
 from n4a_flows.reports.maintenance import Maintenance, maintenance_markdown
+from n4a_flows.reports.training_report import TrainingReport, training_report
 
 __all__ = [
     "Exportable",
     "LeaderboardRow",
     "Maintenance",
+    "TrainingReport",
     "export_markdown",
     "how_to_load",
     "leaderboard_cells",
@@ -23,4 +25,5 @@ __all__ = [
     "markdown_table",
     "predicted_against_measured",
     "rank",
+    "training_report",
 ]

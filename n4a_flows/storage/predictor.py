@@ -137,6 +137,38 @@ class Predictor:
             treated.append(lane_spectra)
         return self._combined(treated)
 
+    def treated(self, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None = None) -> list[FloatArray]:
+        """The spectra after each step before the model, as the refit treats them; without a refit, as the first fold does.
+
+        Parameters
+        ----------
+        X, wavelengths
+            As in `predict`.
+
+        Returns
+        -------
+        One float64 array (n_samples, n_features) for each step, in order; the last is what the model gets. Empty when the model
+        gets the spectra as they are.
+
+        Raises
+        ------
+        InvalidInputError, AxisError, ReplayError
+            As `predict` does.
+
+        Examples
+        --------
+        >>> [snv] = store.load_predictor(chain_id).treated(spectra.X, spectra.axis)
+        >>> bool(np.allclose(snv.mean(axis=1), 0))
+        True
+        """
+        after, positions = self._on_the_chains_axis(_checked(X), wavelengths)
+        stages = []
+        for transformer in [*self._shared, *self._lanes[0].transformers]:
+            # A copy, for an operator may work in place and the stage before must stay.
+            after = transformer.apply(after.copy(), positions)
+            stages.append(after)
+        return stages
+
     def _combined(self, treated: Sequence[FloatArray]) -> npt.NDArray[Any]:
         lanes = list(zip(self._lanes, treated, strict=True))
         if len(lanes) == 1:
