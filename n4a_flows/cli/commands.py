@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 import yaml
+from pydantic import ValidationError
 
 from n4a_flows.block import WorkspaceStoreBlock
-from n4a_flows.cli import library, upkeep
+from n4a_flows.cli import bundles, library, upkeep
 from n4a_flows.cli.console import out, print_error, print_leaderboard, print_quarantined, working
 from n4a_flows.cli.upkeep import DEFAULT_WORKSPACE, STAYED_BUSY, AsJson, Workspace, print_json
 from n4a_flows.reports import Exportable
@@ -21,6 +22,7 @@ from n4a_flows.storage.errors import (
     StoreBusyError,
     WorkspaceError,
 )
+from n4a_flows.training import TrainingOptions
 
 app = typer.Typer(
     help="A workspace for near-infrared spectroscopy: train, predict, export.",
@@ -30,6 +32,7 @@ app = typer.Typer(
 )
 
 upkeep.register(app)
+bundles.register(app)
 library.register(app)
 
 Dataset = Annotated[str | None, typer.Option(help='With "best": the dataset whose best chain is meant.')]
@@ -64,22 +67,36 @@ def train(
         typer.Option("--pipeline", "-p", help="Pipeline definition, a JSON or YAML file; or the name of a template."),
     ],
     target: Annotated[list[str] | None, typer.Option("--target", "-t", help="Column to predict.")] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            "-o",
+            help="An option of the training as NAME=VALUE, for example group_column=sample_id; may be given several times.",
+        ),
+    ] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
 ) -> None:
     """Train every pipeline of a definition, and record it in the workspace.
 
-    Example: n4a-flows train tecator --target fat --pipeline snv_pls
+    Example: n4a-flows train tecator --target fat --pipeline snv_pls -o champion=true
     """
     from n4a_flows.flows import train_and_record
 
-    definition = _definition(pipeline)
+    definition, options = _definition(pipeline), _training_options(option or [])
     block = WorkspaceStoreBlock(path=workspace)
     with working():
-        summary = train_and_record(block, dataset if len(dataset) > 1 else dataset[0], target, definition)
+        summary = train_and_record(block, dataset if len(dataset) > 1 else dataset[0], target, definition, options)
+    if as_json:
+        print_json(summary.model_dump(mode="json"))
+        return
     print_leaderboard(summary.leaderboard)
     out.print(f"run {summary.run_id}")
     for name, chain_id in summary.best.items():
         out.print(f"best chain for {name}: {chain_id}", markup=False)
+    for name, decision in summary.champions.items():
+        out.print(f"champion for {name}: {decision.reason}", markup=False)
 
 
 @app.command()
@@ -189,6 +206,25 @@ def _existing(workspace: Path) -> WorkspaceStoreBlock:
     if not (workspace / "store.duckdb").is_file():
         raise WorkspaceError(f"There is no workspace in {workspace}: name one with --workspace, or train first.")
     return WorkspaceStoreBlock(path=workspace)
+
+
+def _training_options(given: list[str]) -> TrainingOptions:
+    values: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InvalidInputError(f"{text!r} is no option of a training; write it as NAME=VALUE.")
+        try:
+            values[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InvalidInputError(f"The value of the option {name.strip()!r} is no YAML: {error}") from error
+    try:
+        return TrainingOptions(**values)
+    except ValidationError as error:
+        said = "; ".join(": ".join([*map(str, reason["loc"]), str(reason["msg"])]) for reason in error.errors())
+        raise InvalidInputError(
+            f"The options of the training cannot be taken: {said}. There are: {', '.join(TrainingOptions.model_fields)}."
+        ) from error
 
 
 def _definition(pipeline: str) -> Any:

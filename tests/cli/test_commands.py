@@ -135,3 +135,20 @@ def test_a_server_that_cannot_be_reached(n4a_flows: Run, tmp_path: Path) -> None
     result = n4a_flows("train", "tecator", "-t", "fat", "-p", "pls.yaml", PREFECT_API_URL="http://127.0.0.1:9/api")
 
     assert "http://127.0.0.1:9/api" in only_line(result)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("group_colum=kind", "group_colum: Extra inputs are not permitted"),
+        ("seed=often", "seed: Input should be a valid integer"),
+        ("champion", "write it as NAME=VALUE"),
+        ("test_fraction=1.5", "less than 1"),
+    ],
+)
+def test_a_wrong_option_of_training_is_one_line_and_makes_nothing(
+    command: Callable[..., str], tmp_path: Path, option: str, said: str
+) -> None:
+    refused = command("train", "tecator", "-t", "fat", "-p", "snv_pls", "-o", option, "-w", tmp_path / "ws", code=1)
+    assert said in refused
+    assert not (tmp_path / "ws").exists()
