@@ -23,6 +23,7 @@ class TrainingSummary(BaseModel):
     champions: dict[str, ChampionDecision] = Field(
         description="Target -> how the best chain compares with the champion, where that was asked for."
     )
+    report_path: Path | None = Field(default=None, description="The report as an HTML file, where that was asked for.")
 
 
 class QuarantinedFile(BaseModel):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from prefect import flow
-from prefect.artifacts import create_markdown_artifact
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run
 
 from n4a_flows import tasks
@@ -91,6 +92,8 @@ def train_and_record(
     check_data(planned, spectra, targets, options)
     metric = options.metric_for(planned[0].task)
 
+    report_path = None if options.report_file is None else store.export_path(options.report_file)
+
     document = run_document(pipeline, spectra, targets, options)
     run_id = tasks.begin_run(store, **document, flow_run_id=flow_run.id)
     try:
@@ -103,13 +106,30 @@ def train_and_record(
         _mark_failed(store, run_id, error)
         raise
     summary = _summary(run_id, recorded, outcome, metric)
-    create_markdown_artifact(
-        key="n4a-training",
-        description=f"Training of {', '.join(targets)} on {spectra.name}",
-        markdown=f"# {spectra.name}: {', '.join(targets)}\n\n"
-        f"{spectra.n_samples} samples, {spectra.axis}, run `{run_id}`\n\n" + leaderboard_markdown(summary.leaderboard),
-    )
-    return summary
+    title = f"Training of {', '.join(targets)} on {spectra.name}"
+    return summary.model_copy(update={"report_path": _report(store, summary, spectra, options, title, report_path)})
+
+
+def _report(
+    store: WorkspaceStoreBlock,
+    summary: TrainingSummary,
+    spectra: Spectra,
+    options: TrainingOptions,
+    title: str,
+    path: Path | None,
+) -> Path | None:
+    """Show the report in Prefect, and write it as a file where that was asked for; the path of the file."""
+    try:
+        report = tasks.training_report(store, summary.run_id, whole(spectra), options.units)
+        create_markdown_artifact(key="n4a-training", description=title, markdown=report.markdown)
+        create_table_artifact(key="n4a-leaderboard", description=title, table=report.table)
+        return None if path is None else report.write(path)
+    except N4AError as error:
+        # The run is complete by now: what it recorded does not depend on whether it can be drawn.
+        get_run_logger().warning("The report of run %s was cut short: %s", summary.run_id, error)
+        markdown = f"# {title}\n\nrun `{summary.run_id}`\n\n{leaderboard_markdown(summary.leaderboard)}\n{error}\n"
+        create_markdown_artifact(key="n4a-training", description=title, markdown=markdown)
+        return None
 
 
 def _with_modules_of(store: WorkspaceStoreBlock, options: TrainingOptions) -> TrainingOptions:

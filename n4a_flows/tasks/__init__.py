@@ -22,6 +22,7 @@ from n4a_flows.tasks.runs import (
     get_run,
     record_pipelines,
     replay_afresh,
+    training_report,
 )
 from n4a_flows.tasks.upkeep import (
     apply_gc,
@@ -67,4 +68,5 @@ __all__ = [
     "scored_samples",
     "top_predictions",
     "train_pipelines",
+    "training_report",
 ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from n4a_flows.block import WorkspaceStoreBlock
+from n4a_flows.reports import TrainingReport
+from n4a_flows.reports import training_report as make_report
+from n4a_flows.spectra import Spectra
 from n4a_flows.storage import ProbeReport
 from n4a_flows.tasks._task import storage_task
 from n4a_flows.training import RecordedPipeline, TrainedPipeline, TrainingOptions
@@ -77,3 +80,12 @@ def conclude_run(
     """Complete a run: fail what a replay did not confirm, find the best, challenge the champions."""
     with store.open() as workspace:
         return conclude(workspace, run_id, recorded, metric, options, replayed)
+
+
+@storage_task("report of run {run_id}")
+def training_report(
+    store: WorkspaceStoreBlock, run_id: str, spectra: Spectra, units: Mapping[str, str] | None = None
+) -> TrainingReport:
+    """The report of a run that was trained on these spectra, made from what is recorded."""
+    with store.open() as workspace:
+        return make_report(workspace, run_id, spectra, units=units)

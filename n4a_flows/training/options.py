@@ -128,6 +128,14 @@ class TrainingOptions(BaseModel):
             "How many chains, besides the best, the flow replays in a fresh process and compares with what training predicted."
         ),
     )
+    units: dict[str, str] = Field(
+        default_factory=dict, description="Units of the targets, for the report; a target called 'fat (%)' needs none."
+    )
+    report_file: str | None = Field(
+        default=None,
+        title="Report file",
+        description="Also write the flow's report as an HTML file of this name into the exports folder of the workspace.",
+    )
     allowed_modules: tuple[str, ...] = Field(
         default=(),
         title="Allowed modules",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,40 @@ def test_the_flow_run_is_noted_with_the_run_and_its_report_is_in_prefect(
     assert origin == (flow_run_id,)
     with get_client(sync_client=True) as client:
         reports = [report for report in client.read_artifacts() if str(report.flow_run_id) == flow_run_id]
-    leaderboard = next(report for report in reports if report.key == "n4a-training")
-    assert summary.best_chain_id in leaderboard.data
+    by_key = {report.key: report.data for report in reports}
+    assert "data:image/png;base64," in by_key["n4a-training"]
+    assert summary.best_chain_id in by_key["n4a-training"]
+    assert len(json.loads(by_key["n4a-leaderboard"])) == 2
+
+
+def test_a_fresh_process_replays_and_the_champion_and_the_report_file_are_made_on_request(
+    block: WorkspaceStoreBlock, two_pipelines: list[Any]
+) -> None:
+    options = TrainingOptions(champion=True, report_file="fat.html", units={"fat": "%"}, replay_sample=1)
+    summary = train_and_record(block, "tecator", "fat", two_pipelines, options)
+    assert summary.replayed == 2
+    assert summary.champions["fat"].promoted
+    assert summary.report_path == block.path / "exports" / "fat.html"
+    assert "RMSECV" in summary.report_path.read_text()
+    with block.open() as store:
+        assert store.get_alias("tecator/fat/champion") == summary.best_chain_id
+        run = store.get_run(summary.run_id)
+        assert run is not None
+        assert run["summary"]["replayed"] == {"chains": 2, "failed": 0}
+    again = train_and_record(block, "tecator", "fat", two_pipelines, options)
+    assert again.champions["fat"].reason == "It is the champion already."
+
+
+def test_a_report_that_cannot_be_drawn_leaves_the_run_complete(
+    block: WorkspaceStoreBlock, two_pipelines: list[Any]
+) -> None:
+    careful = block.model_copy(update={"trust": "none"})
+    summary = train_and_record(careful, "tecator", "fat", two_pipelines)
+    assert summary.replayed == 0, "nothing may be unpickled"
+    with block.open() as store:
+        run = store.get_run(summary.run_id)
+        assert run is not None
+        assert run["status"] == "completed"
 
 
 def test_the_same_training_twice_adds_a_run_and_no_artifact_file(
@@ -163,6 +196,7 @@ def test_a_run_that_is_interrupted_is_marked_failed_and_keeps_its_whole_chunks(
         ({"pipeline": [{"class": "os.system"}, {"model": pls(6)}]}, DefinitionError, "os"),
         ({"pipeline": [{"model": {"class": "sklearn.nothing.PLS"}}]}, DefinitionError, "sklearn.nothing"),
         ({"options": TrainingOptions(allowed_modules=("os",))}, UntrustedError, "allowed modules"),
+        ({"options": TrainingOptions(report_file="../report.html")}, InvalidInputError, "no place for an export"),
     ],
 )
 def test_what_is_wrong_from_the_start_is_refused_before_anything_is_written(
