@@ -7,7 +7,6 @@ pyplot or other state that threads share.
 from __future__ import annotations
 
 import io
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,13 +65,17 @@ def png(figure: Figure) -> bytes:
 
 
 def literal(text: str, most: int = 44) -> str:
-    """A text that somebody else chose, cut to a length and without meaning for matplotlib."""
-    return textwrap.shorten(text, most, placeholder=" …").replace("$", r"\$")
+    """A text that somebody else chose, without meaning for matplotlib; of a long one the middle is left out."""
+    text = " ".join(text.split())
+    if len(text) > most:
+        end = most // 3
+        text = f"{text[: most - end - 1]}…{text[-end:]}"
+    return text.replace("$", r"\$")
 
 
 def with_unit(quantity: str, unit: str | None) -> str:
     """The label of an axis."""
-    return f"{literal(quantity)} ({literal(unit) if unit else 'unit not given'})"
+    return f"{literal(quantity, 22)} ({literal(unit, 16) if unit else 'unit not given'})"
 
 
 def minus(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -47,22 +47,32 @@ _SAID = {
 _UNIT = re.compile(r"(?P<quantity>.*\S)\s*[(\[](?P<unit>[^()\[\]]+)[)\]]\s*")
 
 
-def step_parts(step: Mapping[str, Any], name: str | None = None) -> tuple[str, list[str]]:
-    """The name of a canonical step, and what it was told: `("SG", ["window 11", "order 2", "derivative 1"])`."""
+def step_parts(
+    step: Mapping[str, Any], name: str | None = None, *, without: Collection[str] = ()
+) -> tuple[str, list[str]]:
+    """The name of a canonical step, and what it was told: `("SG", ["window 11", "order 2", "derivative 1"])`.
+
+    Parameters
+    ----------
+    name
+        The name that somebody gave it.
+    without
+        Parameters to leave out.
+    """
     own = str(step["class"]).rpartition(".")[2]
     defaults = _defaults(str(step["class"]))
     params = {key: defaults[key] for key in _TELLING.get(own, ()) if key in defaults} | step["params"]
     told = [
-        _SAID.get(key, f"{key}={{}}").format(_value(value))
+        "1 component" if (key, value) == ("n_components", 1) else _SAID.get(key, f"{key}={{}}").format(_value(value))
         for key, value in params.items()
-        if key not in ("random_state", "shuffle")
+        if key not in ("random_state", "shuffle", *without)
     ]
     return name or _SHORT.get(own, own), told
 
 
-def step_name(step: Mapping[str, Any], name: str | None = None) -> str:
+def step_name(step: Mapping[str, Any], name: str | None = None, *, without: Collection[str] = ()) -> str:
     """A step in a few words."""
-    called, told = step_parts(step, name)
+    called, told = step_parts(step, name, without=without)
     return f"{called}({', '.join(told)})" if told else called
 
 

@@ -84,7 +84,7 @@ def diagram(boxes: Sequence[Box]) -> bytes:
         axes.add_patch(frame)
         axes.add_patch(stripe)
         stripe.set_clip_path(frame)
-        axes.text(0.32, top + 0.18, literal(box.name, 50), va="center", fontsize=LETTERS, color=INK, fontweight="bold")
+        axes.text(0.32, top + 0.18, literal(box.name, 44), va="center", fontsize=LETTERS, color=INK, fontweight="bold")
         for number, line in enumerate(lines):
             axes.text(0.32, top + 0.4 + 0.19 * number, line, va="center", fontsize=SMALL, color=INK)
         bottom = top + tall
@@ -160,7 +160,7 @@ def components(sweeps: Sequence[Sweep], best: int | None, *, score: str, trainin
     if best is not None:
         chosen = (best, first.validation[best])
         handles.append(axes.scatter(*chosen, s=170, facecolor="none", edgecolor=INK, linewidth=1.6, zorder=4))
-        names.append(f"chosen: {best} components")
+        names.append(f"chosen: {best}")
     if first.training:
         handles.append(Line2D([], [], color=GREY, linewidth=1.2, linestyle=(0, (1, 1))))
         names.append(f"{training} of the thick line")
@@ -220,9 +220,12 @@ def spectra_before_and_after(
         bar.ax.tick_params(labelsize=SMALL, colors=INK)
         bar.outline.set_visible(False)
     else:
-        by_class = {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(sorted(set(y.tolist())))}
-        colours = [by_class[name] for name in y[shown]]
-        _class_legend(figure, by_class, quantity)
+        by_class = dict(zip(sorted(set(y.tolist())), COLOURS, strict=False))
+        if len(by_class) < len(set(y.tolist())):
+            colours = [GREY] * len(shown)  # there are not that many colours that can be told apart
+        else:
+            colours = [by_class[name] for name in y[shown]]
+            _class_legend(figure, by_class, quantity)
     for axes, stage in zip(panels, stages, strict=True):
         _lines(axes, stage, shown, colours)
     return png(figure)
@@ -246,8 +249,6 @@ def _lines(axes: Axes, stage: Stage, shown: npt.NDArray[np.int64], colours: Sequ
 
 
 def _class_legend(figure: Any, by_class: Mapping[str, str], quantity: str) -> None:
-    if len(by_class) > len(COLOURS):
-        return
     handles = [Line2D([], [], color=colour, linewidth=2.2) for colour in by_class.values()]
     names = [literal(name, 16) for name in by_class]
     legend_above(figure, handles, names, columns=min(6, len(names)), title=f"{literal(quantity)} (class)")

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from n4a_flows.reports.document import Table
 from n4a_flows.reports.names import pipeline_name
 from n4a_flows.reports.recorded import BestChain
 
-_RANKING = {
-    "rmse": ("RMSECV", "RMSEP"),
-    "mae": ("MAE (CV)", "MAE (test)"),
-    "sep": ("SECV", "SEP"),
-    "r2": ("R² (CV)", "R² (test)"),
-    "rpd": ("RPD (CV)", "RPD (test)"),
-    "rpiq": ("RPIQ (CV)", "RPIQ (test)"),
-    "accuracy": ("accuracy (CV)", "accuracy (test)"),
-    "balanced_accuracy": ("balanced accuracy (CV)", "balanced accuracy (test)"),
-    "f1": ("F1 (CV)", "F1 (test)"),
-    "kappa": ("kappa (CV)", "kappa (test)"),
-    "roc_auc": ("AUC (CV)", "AUC (test)"),
+Part = Literal["calibration", "CV", "test"]
+
+_OWN_NAMES: dict[str, dict[Part, str]] = {
+    "rmse": {"calibration": "RMSEC", "CV": "RMSECV", "test": "RMSEP"},
+    "sep": {"calibration": "SEC", "CV": "SECV", "test": "SEP"},
+}
+_LABELS = {
+    "mae": "MAE",
+    "r2": "R²",
+    "rpd": "RPD",
+    "rpiq": "RPIQ",
+    "balanced_accuracy": "balanced accuracy",
+    "f1": "F1",
+    "roc_auc": "AUC",
 }
 _IN_UNITS = ("rmse", "mae", "sep", "bias")
 _REGRESSION = {
@@ -52,10 +55,10 @@ def number(value: float | None) -> str:
     return f"{value:.{max(0, 2 - math.floor(math.log10(size))) if size else 0}f}"
 
 
-def ranking_name(metric: str, *, test: bool = False) -> str:
-    """What a metric is called for all out-of-fold predictions together, or for the test set."""
-    found = _RANKING.get(metric, (f"{metric} (CV)", f"{metric} (test)"))
-    return found[1] if test else found[0]
+def ranking_name(metric: str, part: Part = "CV") -> str:
+    """What a metric is called for the training rows, for all out-of-fold predictions together, or for the test set."""
+    own = _OWN_NAMES.get(metric)
+    return f"{_LABELS.get(metric, metric)} ({part})" if own is None else own[part]
 
 
 def in_units(metric: str) -> bool:

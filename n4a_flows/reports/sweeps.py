@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from n4a_flows.reports.document import Picture
-from n4a_flows.reports.names import components_of, step_parts
+from n4a_flows.reports.names import components_of, step_name
 from n4a_flows.reports.pipeline_figures import Sweep, components
 from n4a_flows.reports.recorded import Recorded
 from n4a_flows.reports.score_text import in_units, ranking_name
@@ -66,7 +66,7 @@ def sweep_picture(store: WorkspaceStore, run_id: str, ranked: Sequence[Recorded]
         sweeps,
         chosen,
         score=ranking_name(metric),
-        training={"rmse": "RMSEC", "sep": "SEC"}.get(metric, "the same of calibration"),
+        training=ranking_name(metric, "calibration"),
         unit=unit if in_units(metric) else "",
     )
     said = f"{ranking_name(metric)} by number of components." + _remark(sweeps[0], chosen, metric)
@@ -96,9 +96,8 @@ def _counted(recorded: Recorded) -> _Counted | None:
 
 
 def _said(step: Step, *, number: bool = True) -> str:
-    called, told = step_parts(step.canonical)
-    told = [each for each in told if number or not each.endswith(" components")]
-    return ("y: " if step.kind == "y_processing" else "") + called + (f"({', '.join(told)})" if told else "")
+    said = step_name(step.canonical, without=() if number else ("n_components",))
+    return f"y: {said}" if step.kind == "y_processing" else said
 
 
 def _names(groups: Sequence[Sequence[_Counted]]) -> list[str]:
@@ -125,7 +124,7 @@ def _remark(sweep: Sweep, chosen: int | None, metric: str) -> str:
     if chosen is None:
         return " The best pipeline of all is none of these."
     if chosen == max(sweep.validation):
-        return f" Chosen are {chosen}, the largest number tried: more may do better."
+        return f" Chosen: {chosen}, the largest number tried: more may do better."
     reached = sweep.validation[chosen]
     limit = reached * (1 - _NEARLY if higher_is_better(metric) else 1 + _NEARLY)
     near = [
@@ -134,4 +133,4 @@ def _remark(sweep: Sweep, chosen: int | None, metric: str) -> str:
         if count < chosen and (value >= limit if higher_is_better(metric) else value <= limit)
     ]
     simpler = f"; {min(near)} would do nearly as well, within {_NEARLY:.0%}" if near else ""
-    return f" Chosen are {chosen}{simpler}."
+    return f" Chosen: {chosen}{simpler}."

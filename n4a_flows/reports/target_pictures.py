@@ -115,7 +115,10 @@ def largest_residuals(chain: BestChain, spectra: Spectra) -> Table:
     rows = []
     for name, part in parts:
         error = part.y_pred - part.y_true
-        for place in np.argsort(-np.abs(error), kind="stable")[:_MOST_RESIDUALS]:
+        order = np.argsort(-np.abs(error), kind="stable")
+        # Where cross-validation was repeated, a sample counts by its largest residual.
+        _, first = np.unique(part.rows[order], return_index=True)
+        for place in order[np.sort(first)[:_MOST_RESIDUALS]]:
             sample = spectra.sample_ids[part.rows[place]]
             values = (part.y_true[place], part.y_pred[place])
             rows.append(
@@ -159,7 +162,8 @@ def spectra_picture(
         if taken < len(names):
             said += f" {names[taken]} follows."
     if len(rows) > MOST_SPECTRA:
-        said += f" {MOST_SPECTRA} of them are drawn, from the lowest to the highest value."
+        said += f" {MOST_SPECTRA} of them are drawn, "
+        said += "of each class its share." if chain.classes else "from the lowest to the highest value."
     return Picture(spectra_before_and_after(raw, treated, y[rows], quantity=quantity, unit=unit), said)
 
 

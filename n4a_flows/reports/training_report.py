@@ -198,7 +198,8 @@ def _target(
         ]
     sweep = sweep_picture(store, str(record.run["run_id"]), ranked, unit)
     if sweep is not None:
-        blocks += [Heading(level, f"{ranking_name(chain.recorded.row.metric)} against components"), Pictures([sweep])]
+        score = ranking_name(chain.recorded.row.metric)
+        blocks += [Heading(level, f"{score[0].upper()}{score[1:]} against components"), Pictures([sweep])]
     return [
         *blocks,
         Heading(level, "Spectra, raw and treated"),
@@ -217,7 +218,7 @@ def _leaderboard(ranked: list[Recorded]) -> Table:
     ]
     if len(rows) > _SHOWN + 1:
         rows = [*rows[:_SHOWN], ["", f"… and {len(rows) - _SHOWN} more", "", ""]]
-    return Table(["#", "pipeline", ranking_name(metric), ranking_name(metric, test=True)], rows)
+    return Table(["#", "pipeline", ranking_name(metric), ranking_name(metric, "test")], rows)
 
 
 def _distinct_names(ranked: list[Recorded]) -> list[str]:
@@ -291,7 +292,7 @@ def _table_row(place: int | None, each: Recorded) -> dict[str, Any]:
         if row.error is not None
         else {
             ranking_name(row.metric): _rounded(row.validation),
-            ranking_name(row.metric, test=True): _rounded(row.test),
+            ranking_name(row.metric, "test"): _rounded(row.test),
         }
     )
     return {

@@ -348,6 +348,36 @@ def test_x_is_never_changed(recorder: Recorder) -> None:
     assert X.min() == 1
 
 
+def test_spectra_are_shown_after_every_step_before_the_model(
+    recorder: Recorder, spectra: np.ndarray, y: np.ndarray
+) -> None:
+    """Also where a step works in place, and of several folds those of the first."""
+    center = StandardScaler(with_std=False, copy=False).fit(spectra.copy())
+    folds = {}
+    for key, rows in (("fold_0", slice(0, 30)), ("fold_1", slice(30, None))):
+        folds[key] = StandardScaler().fit(center.transform(spectra[rows].copy()))
+    model = Ridge().fit(folds["fold_0"].transform(center.transform(spectra.copy())), y)
+    chain_id = recorder.chain(
+        [
+            step(1, artifact_ids=[recorder.keep(center)]),
+            step(2, fold_artifact_ids={key: recorder.keep(scaler) for key, scaler in folds.items()}),
+            step(3, "model"),
+        ],
+        {key: recorder.keep(model) for key in folds},
+    )
+    given = spectra.copy()
+    first, second = recorder.store.load_predictor(chain_id).treated(given)
+    np.testing.assert_array_equal(given, spectra)
+    np.testing.assert_allclose(first, spectra - spectra.mean(axis=0), atol=1e-12)
+    np.testing.assert_allclose(second, (first - folds["fold_0"].mean_) / folds["fold_0"].scale_, atol=1e-12)
+    assert (
+        recorder.store.load_predictor(recorder.chain([step(1, "model")], {"fold_final": recorder.keep(model)})).treated(
+            spectra
+        )
+        == []
+    )
+
+
 def test_the_module_function_hands_over_to_the_store(recorder: Recorder, spectra: np.ndarray, y: np.ndarray) -> None:
     chain_id = recorder.chain([step(1, "model")], {"fold_final": PLSRegression(2).fit(spectra, y)})
     np.testing.assert_array_equal(
