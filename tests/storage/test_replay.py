@@ -363,19 +363,15 @@ def test_spectra_are_shown_after_every_step_before_the_model(
             step(2, fold_artifact_ids={key: recorder.keep(scaler) for key, scaler in folds.items()}),
             step(3, "model"),
         ],
-        {key: recorder.keep(model) for key in folds},
+        dict.fromkeys(folds, model),
     )
     given = spectra.copy()
     first, second = recorder.store.load_predictor(chain_id).treated(given)
     np.testing.assert_array_equal(given, spectra)
     np.testing.assert_allclose(first, spectra - spectra.mean(axis=0), atol=1e-12)
     np.testing.assert_allclose(second, (first - folds["fold_0"].mean_) / folds["fold_0"].scale_, atol=1e-12)
-    assert (
-        recorder.store.load_predictor(recorder.chain([step(1, "model")], {"fold_final": recorder.keep(model)})).treated(
-            spectra
-        )
-        == []
-    )
+    bare = recorder.chain([step(1, "model")], {"fold_final": model})
+    assert recorder.store.load_predictor(bare).treated(spectra) == []
 
 
 def test_the_module_function_hands_over_to_the_store(recorder: Recorder, spectra: np.ndarray, y: np.ndarray) -> None:
