@@ -236,7 +236,8 @@ def _trained(
 
 
 def _failed(blank: TrainedPipeline, error: str) -> TrainedPipeline:
-    return replace(blank, error=error, log=[LogEntry(0, "", "error", message=error, level="error")])
+    entry = LogEntry(0, "", "error", message=error, details={"target": blank.target}, level="error")
+    return replace(blank, error=error, log=[entry])
 
 
 def _pooled(out_of_fold: Sequence[FoldPrediction], classify: bool) -> Scores:
