@@ -1,226 +1,162 @@
-"""Which column of a table is what, and the spectra that follow from it."""
+"""How a table lies: one spectrum per row, one per column, or two columns; and what above it is no part of it."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from operator import itemgetter
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice, pairwise
 
-import numpy as np
-import numpy.typing as npt
+from n4a_flows.spectra.columns import spectra_in_rows
+from n4a_flows.spectra.guards import plausible
+from n4a_flows.spectra.header import Points, is_corner, number_of, points_of, signal_in, unit_in
+from n4a_flows.spectra.raw import RawSpectra, Source
+from n4a_flows.spectra.text import Table
+from n4a_flows.storage.axis import Unit
+from n4a_flows.storage.errors import SpectraError
 
-from n4a_flows.spectra.csv_file import Table
-from n4a_flows.spectra.model import RejectedRow, Spectra, first_duplicate
-from n4a_flows.storage.axis import Axis, Unit
-from n4a_flows.storage.errors import AxisError, SpectraError
+Rows = list[tuple[int, list[str]]]
 
-ID_NAMES = ("sample_id", "sampleid", "id", "sample", "")
-"""Names of a column of sample ids, in lower case; a nameless one is the row index that R and pandas write."""
+_LOOK = 100
+"""Rows that are looked at to find the layout."""
 
-MISSING = frozenset({"", "na", "nan", "n/a"})
-"""What stands for a missing laboratory value, in lower case."""
+_MAX_TURNED = 6_000_000
+"""Fields of a table that is turned round, all of which are held as text."""
 
-NM_RANGE = (180.0, 3000.0)
-"""An axis outside of these is not in nm: deep ultraviolet to the end of the near infrared (3000 nm by ISO 20473)."""
+_FEWEST = 5
+"""Points of a spectrum in two columns that nothing is written above."""
+
+_VALUE_NAMES = frozenset(
+    ["", "y", "value", "values", "signal", "intensity", "counts", "raw", "spectrum", "data", "abs", "a", "r", "t"]
+)
 
 
-def spectra_from_table(
-    table: Table,
-    *,
-    name: str,
-    targets: Sequence[str] = (),
-    unit: Unit | None = None,
-    signal: str | None = None,
-    id_column: str | None = None,
-) -> Spectra:
-    """The spectra of a table with one spectrum per row (parameters and errors: see `read_spectra`)."""
-    header = _header(table)
-    for wanted in (*targets, *([id_column] if id_column is not None else [])):
-        if wanted not in header:
-            raise SpectraError(f"{table.source} has no column {wanted!r}; it has {_named(header)}.")
-    points, axis = _axis(table, header, {*targets, id_column}, unit)
-    if not table.rows:
-        raise SpectraError(f"{table.source} has a header but no spectra below it.")
+@dataclass(frozen=True)
+class Grid:
+    """A table with one spectrum per row.
 
-    width = len(header)
-    numbers = [n for n, fields in enumerate(table.rows, 1) if len(fields) == width]
-    rejected = [
-        RejectedRow(n, table.lines[n - 1], f"the row has {len(fields)} fields, the header {width}")
-        for n, fields in enumerate(table.rows, 1)
-        if len(fields) != width
-    ]
+    Attributes
+    ----------
+    header
+        Names of the columns.
+    points
+        The columns that are points, None when none are.
+    rows
+        The rows below, with their lines.
+    unit, signal
+        As the table says them.
+    one
+        Whether it is the only spectrum of its file, and has no id of its own.
+    line_of
+        The line each column stands on, for a table that was turned round.
+    """
 
-    others = {h: i for i, h in enumerate(header) if h is not None}
-    for point in points:
-        del others[table.header[point]]
-    columns = {h: [table.rows[n - 1][i].strip() for n in numbers] for h, i in others.items()}
-    ids = _sample_ids(table, numbers, columns, header, targets, id_column, name)
+    header: tuple[str, ...]
+    points: Points | None
+    rows: Iterator[tuple[int, list[str]]]
+    unit: Unit | None = None
+    signal: str | None = None
+    one: bool = False
+    line_of: Sequence[int] | None = None
 
-    fields_of = _picker(points)
-    values: list[list[float]] = []
-    kept: list[int] = []
-    for position, n in enumerate(numbers):
-        outcome = _spectrum(fields_of(table.rows[n - 1]), fields_of(table.header), ids[position])
-        if isinstance(outcome, str):
-            rejected.append(RejectedRow(n, table.lines[n - 1], outcome))
-        else:
-            values.append(outcome)
-            kept.append(position)
-    rejected.sort(key=lambda row: row.row)
-    if not values:
-        first = rejected[0]
-        raise SpectraError(f"{table.source} has no usable spectrum; line {first.line}: {first.reason}.")
 
-    found, metadata = _targets_and_metadata(table, numbers, columns, targets)
-    return Spectra(
-        X=np.array(values, dtype=np.float64),
-        axis=axis,
-        sample_ids=[ids[position] for position in kept],
-        targets={h: y[kept] for h, y in found.items()},
-        metadata={h: v[kept] for h, v in metadata.items()},
-        signal=signal,
-        name=name,
-        rejected=rejected,
+def spectra_from_table(table: Table, source: Source) -> RawSpectra:
+    """The spectra of a table, in whichever layout (parameters and errors: see `read_spectra`)."""
+    head = list(islice(table.rows, _LOOK))
+    if not head:
+        raise SpectraError(f"{table.source} holds nothing but blank lines; write the file again.")
+    named = frozenset([*source.targets, *([source.id_column] if source.id_column is not None else [])])
+    grid = _grid(table, head, named, source.unit)
+    return spectra_in_rows(grid, table, source)
+
+
+def _grid(table: Table, head: Rows, named: frozenset[str], unit: Unit | None) -> Grid:
+    comma = table.decimal_comma
+    for start in range(len(head)):
+        if two := _two_columns(table, head, start, unit):
+            return two
+        header = tuple([name.strip() for name in head[start][1]])
+        points = points_of(header, named, decimal_comma=comma)
+        # The first row is the header when it can be; further down it must look like one.
+        if points and (start == 0 or _below_a_preamble(head, start, points, unit)):
+            grid = Grid(header, points, chain(head[start + 1 :], table.rows))
+            if not is_corner(header[0]):
+                return replace(grid, unit=points.unit)
+            return replace(grid, unit=points.unit or unit_in(header[0]), signal=signal_in(header[0]))
+        if turned := _turned(table, head, start, unit):
+            return turned
+    return Grid(tuple(name.strip() for name in head[0][1]), None, chain(head[1:], table.rows))
+
+
+def _below_a_preamble(head: Rows, start: int, points: Points, unit: Unit | None) -> bool:
+    width = len(head[start][1])
+    above = max(len([field for field in fields if field.strip()]) for _, fields in head[:start])
+    below = [len(fields) for _, fields in head[start + 1 :]]
+    return (
+        plausible(points.values, points.unit or unit)
+        and len(points.values) > 2 * above
+        and (not below or below.count(width) * 2 >= len(below))
     )
 
 
-def _header(table: Table) -> list[str | None]:
-    """The names of the columns; None for a nameless column without any content (a comma at the end of each line)."""
-    header: list[str | None] = list(table.header)
-    for i, name in enumerate(table.header):
-        if not name and i > 0:
-            if any(i < len(fields) and fields[i].strip() for fields in table.rows):
-                raise SpectraError(f"{table.source}: column {i + 1} has values but no name; name it in the header.")
-            header[i] = None
-    twice = first_duplicate([name for name in header if name is not None])
-    if twice is not None:
-        raise SpectraError(f"{table.source}: two columns are called {twice!r}; rename one of them.")
-    return header
+def _first_numbers(table: Table, rows: Rows) -> list[float | None]:
+    return [number_of(fields[0], decimal_comma=table.decimal_comma) if fields else None for _, fields in rows]
 
 
-def _axis(
-    table: Table, header: Sequence[str | None], named: set[str | None], unit: Unit | None
-) -> tuple[list[int], Axis]:
-    """Indices of the columns that are points, and the axis their names make."""
-    points = [i for i, name in enumerate(header) if name and name not in named and _floats([name]) is not None]
-    values = [float(table.header[i]) for i in points]
-    if len(points) < 2:
-        raise SpectraError(
-            f"{table.source} has no axis: the first line must name the wavelength of each point (850, 852, ...)."
-        )
-    try:
-        axis = Axis(np.array(values), unit or "nm")
-    except AxisError as error:
-        raise SpectraError(f"{table.source} has no axis in its first line: {error}") from error
-    if unit is None and not NM_RANGE[0] <= min(values) <= max(values) <= NM_RANGE[1]:
-        raise SpectraError(
-            f"{table.source}: an axis from {values[0]:g} to {values[-1]:g} cannot be in nm; "
-            "say its unit (unit='cm-1' or unit='um'), or name the targets if a number in the header is one."
-        )
-    return points, axis
+def _monotonic(values: Sequence[float]) -> bool:
+    steps = [b - a for a, b in pairwise(values)]
+    return all(step > 0 for step in steps) or all(step < 0 for step in steps)
 
 
-def _picker(points: Sequence[int]) -> Callable[[list[str]], Sequence[str]]:
-    """What takes the fields of a spectrum out of a row."""
-    if points[-1] - points[0] == len(points) - 1:
-        whole = slice(points[0], points[-1] + 1)
-        return lambda fields: fields[whole]
-    return itemgetter(*points)
-
-
-def _floats(fields: Sequence[str]) -> list[float] | None:
-    """The fields as finite numbers, None when one is not."""
-    try:
-        values = list(map(float, fields))
-    except ValueError:
+def _two_columns(table: Table, head: Rows, start: int, unit: Unit | None) -> Grid | None:
+    """A spectrum in two columns without a header: the points, then the values."""
+    rows = head[start:]
+    if len(rows) < _FEWEST or any(len(fields) != 2 for _, fields in rows[:_FEWEST]):
         return None
-    # float() also takes 1_000, which nobody writes into a spectrum.
-    if not all(map(math.isfinite, values)) or "_" in "".join(fields):
+    first = _first_numbers(table, rows[:_FEWEST])
+    values = [value for value in first if value is not None]
+    if len(values) < len(first) or number_of(rows[0][1][1], decimal_comma=table.decimal_comma) is None:
         return None
-    return values
-
-
-def _spectrum(fields: Sequence[str], names: Sequence[str], sample_id: str) -> list[float] | str:
-    """The values of a row, or what is wrong with it."""
-    spectrum = _floats(fields)
-    if spectrum is None:
-        bad = [(name, field.strip()) for name, field in zip(names, fields, strict=True) if _floats([field]) is None]
-        name, text = bad[0]
-        what = "has no value" if text.lower() in MISSING else f"holds {text[:40]!r}, which is not a finite number"
-        return f"column {name!r} {what}" + (f" (and {len(bad) - 1} more columns)" if len(bad) > 1 else "")
-    if not sample_id:
-        return "the sample id is empty"
-    if min(spectrum) == max(spectrum):
-        return f"the spectrum is constant: every value is {fields[0].strip()}"
-    return spectrum
-
-
-def _sample_ids(
-    table: Table,
-    numbers: Sequence[int],
-    columns: dict[str, list[str]],
-    header: Sequence[str | None],
-    targets: Sequence[str],
-    id_column: str | None,
-    name: str,
-) -> list[str]:
-    """An id for each whole row; the column it comes from is taken out of `columns`."""
-    column = id_column
-    if column is None:
-        known = [h for wanted in ID_NAMES for h in columns if h.lower() == wanted and h not in targets]
-        column = known[0] if known else _leading_text(columns, header[0], targets)
-    if column is None:
-        if len(table.rows) == 1:
-            return [name] * len(numbers)
-        return [f"{name}_{n}" for n in numbers]
-    ids = columns.pop(column)
-    twice = first_duplicate([sample_id for sample_id in ids if sample_id])
-    if twice is not None:
-        lines = " and ".join(str(table.lines[n - 1]) for n, i in zip(numbers, ids, strict=True) if i == twice)
-        raise SpectraError(
-            f"{table.source}: the sample id {twice!r} in column {column!r} stands on lines {lines}; "
-            "give each row its own id."
-        )
-    return ids
-
-
-def _leading_text(columns: dict[str, list[str]], first: str | None, targets: Sequence[str]) -> str | None:
-    """The first column, when it is text that names each row."""
-    if first is None or first not in columns or first in targets:
+    if not _monotonic(values) or not plausible(values, unit):
         return None
-    values = columns[first]
-    named = all(values) and len(set(values)) == len(values)
-    return first if named and not any(_floats([v]) is not None for v in values) else None
+    return _transposed(table, [(0, ["", ""]), *rows], None, None, one=True)
 
 
-def _targets_and_metadata(
-    table: Table, numbers: Sequence[int], columns: dict[str, list[str]], wanted: Sequence[str]
-) -> tuple[dict[str, npt.NDArray[Any]], dict[str, npt.NDArray[Any]]]:
-    targets: dict[str, npt.NDArray[Any]] = {}
-    metadata: dict[str, npt.NDArray[Any]] = {}
-    for name, texts in columns.items():
-        present = [position for position, text in enumerate(texts) if text.lower() not in MISSING]
-        bad = next((position for position in present if _floats([texts[position]]) is None), None)
-        if present and bad is None:
-            values = np.full(len(texts), np.nan)
-            values[present] = [float(texts[position]) for position in present]
-            targets[name] = values
-        elif name not in wanted:
-            metadata[name] = np.array(texts, dtype=np.str_)
-        elif not present:
-            raise SpectraError(f"{table.source}: the target {name!r} has no value at all.")
-        elif bad is not None and any(_floats([texts[position]]) is not None for position in present):
+def _turned(table: Table, head: Rows, start: int, unit: Unit | None) -> Grid | None:
+    """A table with one spectrum per column, below the names of the samples."""
+    header = [name.strip() for name in head[start][1]]
+    if len(header) < 2 or not (header[0] == "" or is_corner(header[0])):
+        return None
+    said = unit_in(header[0])
+    points = [value for value in _first_numbers(table, head[start + 1 :]) if value is not None]
+    if len(points) < 3 or not _monotonic(points) or not plausible(points, said or unit):
+        return None
+    one = len(header) == 2 and (header[1].lower() in _VALUE_NAMES or signal_in(header[1]) is not None)
+    return _transposed(table, head[start:], said, signal_in(header[1]) if one else signal_in(header[0]), one=one)
+
+
+def _transposed(table: Table, head: Rows, unit: Unit | None, signal: str | None, *, one: bool) -> Grid:
+    width = len(head[0][1])
+    fields_left = _MAX_TURNED
+    names: list[str] = []
+    lines: list[int] = []
+    columns: list[list[str]] = [[] for _ in range(width - 1)]
+    for line, fields in chain(head[1:], table.rows):
+        if len(fields) > width and any(field.strip() for field in fields[width:]):
+            raise SpectraError(f"{table.source}: line {line} has {len(fields)} fields, but there are {width} columns.")
+        fields_left -= width
+        if fields_left < 0:
             raise SpectraError(
-                f"{table.source}: the target {name!r} holds numbers, but {texts[bad][:40]!r} on line "
-                f"{table.lines[numbers[bad] - 1]}; leave a missing value empty."
+                f"{table.source} is too large with a spectrum in each column; save a spectrum in each row."
             )
-        else:
-            targets[name] = np.array([text if text.lower() not in MISSING else "" for text in texts], dtype=np.str_)
-    return targets, metadata
-
-
-def _named(header: Sequence[str | None]) -> str:
-    """The columns that are not points, for a message."""
-    names = [repr(name) for name in header if name and _floats([name]) is None]
-    return ", ".join(names) if names else "no columns besides the wavelengths"
+        names.append(fields[0].strip())
+        lines.append(line)
+        for column, field in zip(columns, [*fields[1:width], *[""] * (width - len(fields))], strict=True):
+            column.append(field)
+    points = points_of(tuple(names), decimal_comma=table.decimal_comma)
+    header = ("sample_id", *names)
+    rows = iter(
+        [(head[0][0] or 1, [name.strip(), *column]) for name, column in zip(head[0][1][1:], columns, strict=True)]
+    )
+    if points:
+        points = Points(tuple(i + 1 for i in points.indices), points.values, points.unit)
+    return Grid(header, points, rows, unit, signal, one=one, line_of=[1, *lines])

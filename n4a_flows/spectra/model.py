@@ -25,9 +25,9 @@ class RejectedRow:
     Attributes
     ----------
     row
-        Number of the row among the rows below the header, from 1.
+        Number of the row among the rows below the header, or of the spectrum in an instrument's file, from 1.
     line
-        Number of the line in the file, from 1.
+        Number of the line in a text file or sheet, from 1; of the spectrum in other files.
     reason
         What is wrong with it, naming the column where there is one.
     """
@@ -61,6 +61,10 @@ class Spectra:
         Name of the set: the stem of its file.
     rejected
         Rows of the file that are not among the samples.
+    reader, reader_version
+        What read the file; the version changes when the same bytes would give other spectra. Not part of the digest.
+    notes
+        What the reader did that the file did not say in so many words, such as putting points in order.
 
     Raises
     ------
@@ -81,6 +85,9 @@ class Spectra:
     signal: str | None = None
     name: str = "spectra"
     rejected: list[RejectedRow] = field(default_factory=list)
+    reader: str = ""
+    reader_version: str = ""
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         X = _frozen(np.ascontiguousarray(self.X, dtype=np.float64), self.X)
@@ -163,6 +170,9 @@ class Spectra:
             metadata={name: values[chosen] for name, values in self.metadata.items()},
             signal=self.signal,
             name=self.name,
+            reader=self.reader,
+            reader_version=self.reader_version,
+            notes=list(self.notes),
         )
 
     def aligned_to(self, axis: Axis) -> npt.NDArray[np.float64]:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Sequence
+from contextlib import nullcontext
 from os import PathLike
 from pathlib import Path
 
-from n4a_flows.spectra.csv_file import parse_csv
-from n4a_flows.spectra.layout import spectra_from_table
+from n4a_flows.spectra.contained import contained, deadline
+from n4a_flows.spectra.guards import checked
 from n4a_flows.spectra.model import Spectra
+from n4a_flows.spectra.raw import Source
+from n4a_flows.spectra.registry import HEAD, Reader, detect, readers
 from n4a_flows.storage.axis import Signal, Unit
 from n4a_flows.storage.errors import MissingFileError, SpectraError
+
+_QUICK = 2**22
 
 
 def read_spectra(
@@ -22,23 +29,26 @@ def read_spectra(
     id_column: str | None = None,
     name: str | None = None,
 ) -> Spectra:
-    """Read a CSV file of spectra: one row per spectrum, below a header that names the wavelengths.
+    """Read a file of spectra: text, Excel, Parquet, NPZ, JCAMP-DX, Bruker OPUS, Galactic SPC, ASD or DPT.
 
-    Columns whose name is a number are the points of the spectra. Of the others, one may hold the sample ids (called
-    `sample_id`, `id` or `sample`, or the first column when it is text without repetition); without one, the ids are the
-    name of the file and the number of the row. Columns of numbers are targets (empty, `NA` and `NaN` mean missing),
-    columns of text are metadata.
+    The format is told by the content first and by the name second. In a table, columns whose name is a number (also as
+    `X950` or `950 nm`) are the points of the spectra. Of the others, one may hold the sample ids (called `sample_id`,
+    `id` or `sample`, or the first column when it is text without repetition); without one, the ids are the name of the
+    file and the number of the row. Columns of numbers are targets (empty, `NA` and `NaN` mean missing), columns of text
+    are metadata. Tables with a spectrum per column and tables of two columns are read too.
 
     Parameters
     ----------
     path
-        The file, comma-separated UTF-8 text.
+        The file.
     target
         Columns that must be there as targets; a column of text is then read as classes.
     unit
-        Unit of the axis. Without it the axis is taken to be in nm, and refused when its values cannot be nm.
+        Unit of the axis, when the file does not say it. Without either, the axis is taken to be in nm, or in cm-1 when its
+        values can be nothing else.
     signal
-        What the values are, when it is known. Nothing is guessed or converted.
+        What the values are, when the file does not say it. Nothing is guessed or converted. Of a file that holds several
+        signals, this one is read.
     id_column
         The column with the sample ids.
     name
@@ -54,7 +64,8 @@ def read_spectra(
     MissingFileError
         When the file does not exist.
     SpectraError
-        When it holds no axis, no usable spectrum, an id twice, or not the columns asked for; the message says which.
+        When it is damaged, in no format that is known, holds no axis, no usable spectrum, an id twice, or not the columns
+        asked for; the message says which.
 
     Examples
     --------
@@ -66,19 +77,47 @@ def read_spectra(
     [RejectedRow(row=2, line=3, reason="column '1010' has no value")]
     """
     file = Path(path)
-    targets = [target] if isinstance(target, str) else list(target or ())
-    table = parse_csv(_bytes(file), str(file))
-    return spectra_from_table(
-        table, name=name or file.stem, targets=targets, unit=unit, signal=signal, id_column=id_column
-    )
+    data, reader = _opened(file)
+    targets = (target,) if isinstance(target, str) else tuple(target or ())
+    source = Source(file, data, targets, unit, signal, id_column)
+    with contained(file, reader.name):
+        # A small text takes no time that is worth a watchdog.
+        with nullcontext() if reader.needs is None and len(data) < _QUICK else deadline(file):
+            raw = reader.read(source)
+        return checked(raw, source, name=name or file.stem, reader=reader.name, version=reader.version)
 
 
-def _bytes(file: Path) -> bytes:
+def readers_in_use() -> str:
+    """Names and versions of the readers that are here: what one of them refused, others may be able to read."""
+    return ", ".join(f"{reader.name} {reader.version}" for reader in readers() if reader.installed)
+
+
+def known_suffixes() -> frozenset[str]:
+    """What the names of files end in that some reader is for, in lower case with the dot."""
+    return frozenset(suffix for reader in readers() for suffix in reader.suffixes)
+
+
+def _opened(file: Path) -> tuple[bytes, Reader]:
+    """The bytes of a file and the reader for them; what is too large is not read."""
     try:
-        return file.read_bytes()
+        before = os.stat(file)
+        if not stat.S_ISREG(before.st_mode):
+            # Opening a pipe would wait for somebody to write into it.
+            raise SpectraError(f"{file} is a folder or a device; name the file with the spectra.")
+        with open(file, "rb") as stream:
+            head = stream.read(HEAD)
+            reader = detect(head, str(file))
+            if before.st_size > reader.max_bytes:
+                raise SpectraError(
+                    f"{file} is larger ({before.st_size >> 20} MiB) than a file of this kind may be "
+                    f"({reader.max_bytes >> 20} MiB); split it."
+                )
+            data = head + stream.read(reader.max_bytes)
+            after = os.fstat(stream.fileno())
     except FileNotFoundError as error:
         raise MissingFileError(f"The file {file} does not exist.") from error
-    except IsADirectoryError as error:
-        raise SpectraError(f"{file} is a folder; name the file with the spectra.") from error
     except OSError as error:
         raise SpectraError(f"{file} cannot be read: {error.strerror or error}.") from error
+    if len(data) != after.st_size or before.st_mtime_ns != after.st_mtime_ns:
+        raise SpectraError(f"{file} changed while it was read; read it again when it is complete.")
+    return data, reader

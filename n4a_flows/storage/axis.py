@@ -13,8 +13,11 @@ from n4a_flows.storage.errors import AxisError
 
 Unit = Literal["nm", "cm-1", "um"]
 """Unit of an axis: wavelength in nanometres or micrometres, or wavenumber in 1/cm."""
-Signal = Literal["absorbance", "reflectance", "percent_reflectance", "transmittance", "percent_transmittance"]
-"""What the values of spectra are. Reflectance and transmittance are shares (0 to 1), or with `percent_` of 100."""
+Signal = Literal[
+    "absorbance", "reflectance", "percent_reflectance", "transmittance", "percent_transmittance", "kubelka_munk"
+]
+"""What the values of spectra are. Reflectance and transmittance are shares (0 to 1), or with `percent_` of 100; absorbance is
+log 1/R or log 1/T, and Kubelka-Munk (1 - R)² / 2R."""
 
 UNITS: tuple[str, ...] = get_args(Unit)
 SIGNALS: tuple[str, ...] = get_args(Signal)

@@ -1,0 +1,136 @@
+"""Text tables: the bytes of a file to rows of fields, whatever its encoding, delimiter and decimal sign."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from n4a_flows.storage.errors import SpectraError
+
+_SAMPLE = 1 << 16
+_CONTROL = bytes({*range(32), 127} - {*b"\t\n\v\f\r\x1b"})
+_COMMA_NUMBER = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*")
+_POINT_NUMBER = re.compile(r"\s*[+-]?\d*\.\d+(?:[eE][+-]?\d+)?\s*")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text.
+
+    Attributes
+    ----------
+    source
+        The file, for messages.
+    rows
+        The line each row ends on, from 1, and its fields; rows of nothing are left out, and fields may be more or fewer.
+    decimal_comma
+        Whether numbers are written 0,5.
+    underscores
+        Whether a field may hold an underscore, which `float` takes for nothing.
+    """
+
+    source: str
+    rows: Iterator[tuple[int, list[str]]]
+    decimal_comma: bool = False
+    underscores: bool = True
+
+
+def parse_text(data: bytes, source: str) -> Table:
+    """The rows of a text file: comma, semicolon, tab or spaces between fields; UTF-8, UTF-16 or Latin-1.
+
+    Raises
+    ------
+    SpectraError
+        When the bytes are no text. Rows are read as they are asked for, and one that is no row of a table raises then.
+    """
+    encoding = _encoding(data, source)
+    stream: io.TextIOBase
+    if len(data) <= _SAMPLE:
+        sample = data.decode(encoding)
+        stream = io.StringIO(sample, newline="")
+    else:
+        # The decoder streams: a text of 4 bytes per character would not fit beside its bytes.
+        with io.TextIOWrapper(io.BytesIO(data), encoding=encoding, newline="") as begin:
+            sample = begin.read(_SAMPLE)
+        stream = io.TextIOWrapper(io.BytesIO(data), encoding=encoding, newline="")
+    delimiter, comma = _dialect(sample, whole=len(data) <= _SAMPLE)
+    return Table(source, _rows(stream, delimiter, source), comma, underscores=b"_" in data)
+
+
+def is_text(head: bytes) -> bool:
+    """Whether a file that begins like this can be text."""
+    return head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or (bool(head) and not _has_control(head))
+
+
+def _has_control(data: bytes) -> bool:
+    return len(data.translate(None, _CONTROL)) != len(data)
+
+
+def _encoding(data: bytes, source: str) -> str:
+    if not data:
+        raise SpectraError(f"{source} is empty; write the file again.")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            data.decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise SpectraError(f"{source} is UTF-16 text that is cut off or damaged (byte {error.start}).") from error
+        return "utf-16"
+    if _has_control(data):
+        raise SpectraError(f"{source} is not a text file, and no other format that is known; see docs/spectra.md.")
+    if data.isascii():
+        return "utf-8"
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return "cp1252" if not re.search(rb"[\x81\x8d\x8f\x90\x9d]", data) else "latin-1"
+    return "utf-8-sig"
+
+
+def _dialect(sample: str, *, whole: bool) -> tuple[str, bool]:
+    """The delimiter, and whether numbers have a decimal comma."""
+    if not any(sign in sample for sign in ";\t|"):
+        if "," in sample:
+            return ",", False
+        return " ", False
+    lines = [line for line in sample.splitlines() if line.strip()]
+    lines = (lines if whole or len(lines) < 2 else lines[:-1])[:200]
+    delimiter = max("\t;|,", key=lambda sign: _evenness(lines, sign))
+    if delimiter == ",":
+        return delimiter, False
+    fields = [field for line in lines for field in line.split(delimiter)]
+    commas = sum(1 for field in fields if _COMMA_NUMBER.fullmatch(field))
+    points = sum(1 for field in fields if _POINT_NUMBER.fullmatch(field))
+    return delimiter, commas > points
+
+
+def _evenness(lines: list[str], delimiter: str) -> tuple[int, int]:
+    """How many lines have the most usual number (above 1) of fields, and that number."""
+    widths = Counter(line.count(delimiter) + 1 for line in lines)
+    widths.pop(1, None)
+    if not widths:
+        return 0, 0
+    width, count = max(widths.items(), key=lambda item: (item[1], item[0]))
+    return count, width
+
+
+def _rows(stream: io.TextIOBase, delimiter: str, source: str) -> Iterator[tuple[int, list[str]]]:
+    if delimiter == " ":
+        for number, line in enumerate(stream, 1):
+            if fields := line.split():
+                yield number, fields
+        return
+    reader = csv.reader(stream, delimiter=delimiter, strict=True)
+    try:
+        for fields in reader:
+            if any(field and not field.isspace() for field in fields):
+                yield reader.line_num, fields
+    except csv.Error as error:
+        sign = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}[delimiter]
+        raise SpectraError(
+            f"{source}: line {reader.line_num} is not {sign}-separated text ({error}); is the file cut off or damaged?"
+        ) from error
