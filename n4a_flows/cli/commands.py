@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import sleep
 from typing import Annotated, Any, Literal
 
 import typer
 import yaml
-from pydantic import ValidationError
 
 from n4a_flows.block import WorkspaceStoreBlock
 from n4a_flows.cli import bundles, library, upkeep
 from n4a_flows.cli.console import out, print_error, print_leaderboard, print_quarantined, working
+from n4a_flows.cli.given import options_of
 from n4a_flows.cli.upkeep import DEFAULT_WORKSPACE, STAYED_BUSY, AsJson, Workspace, print_json
+from n4a_flows.flows.summaries import PredictionSummary
 from n4a_flows.reports import Exportable
 from n4a_flows.storage.errors import (
     DefinitionError,
@@ -35,6 +37,14 @@ upkeep.register(app)
 bundles.register(app)
 library.register(app)
 
+Options = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        "-o",
+        help="An option of the flow as NAME=VALUE, for example signal=reflectance; may be given several times.",
+    ),
+]
 Dataset = Annotated[str | None, typer.Option(help='With "best": the dataset whose best chain is meant.')]
 Target = Annotated[str | None, typer.Option(help='With "best": the target whose best chain is meant.')]
 
@@ -67,14 +77,7 @@ def train(
         typer.Option("--pipeline", "-p", help="Pipeline definition, a JSON or YAML file; or the name of a template."),
     ],
     target: Annotated[list[str] | None, typer.Option("--target", "-t", help="Column to predict.")] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--option",
-            "-o",
-            help="An option of the training as NAME=VALUE, for example group_column=sample_id; may be given several times.",
-        ),
-    ] = None,
+    option: Options = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
@@ -84,7 +87,7 @@ def train(
     """
     from n4a_flows.flows import train_and_record
 
-    definition, options = _definition(pipeline), _training_options(option or [])
+    definition, options = _definition(pipeline), options_of(TrainingOptions, option or [])
     block = WorkspaceStoreBlock(path=workspace)
     with working():
         summary = train_and_record(block, dataset if len(dataset) > 1 else dataset[0], target, definition, options)
@@ -101,21 +104,41 @@ def train(
 
 @app.command()
 def predict(
-    chain: Annotated[str, typer.Argument(help='Id of a chain, or "best" together with --dataset.')],
+    chain: Annotated[str, typer.Argument(help='Id or alias of a chain, or "best" together with --dataset.')],
     files: Annotated[list[str], typer.Argument(help="Folders, globs or files with new spectra.")],
     dataset: Dataset = None,
     target: Target = None,
+    option: Options = None,
+    watch: Annotated[
+        float | None,
+        typer.Option(min=0.1, metavar="SECONDS", help="Look again every so many seconds, until Ctrl-C."),
+    ] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
 ) -> None:
     """Predict the spectra files that the chain has not scored yet.
 
-    Example: n4a-flows predict best incoming/ --dataset tecator --target fat
+    Example: n4a-flows predict tecator/fat/champion incoming/ --watch 60 -o quarantine=move
     """
     from n4a_flows.flows import PredictionOptions, predict_new_spectra
 
     block = _existing(workspace)
+    options = options_of(PredictionOptions, option or [], dataset=dataset, target=target)
     with working():
-        summary = predict_new_spectra(block, chain, files, PredictionOptions(dataset=dataset, target=target))
+        while True:
+            _print_prediction(predict_new_spectra(block, chain, files, options), as_json)
+            if watch is None:
+                return
+            try:
+                sleep(watch)
+            except KeyboardInterrupt:
+                return
+
+
+def _print_prediction(summary: PredictionSummary, as_json: bool) -> None:
+    if as_json:
+        print_json(summary.model_dump(mode="json"))
+        return
     out.print(f"{summary.scored} scored, {summary.skipped} skipped, {summary.quarantined} quarantined")
     print_quarantined([(file.path, file.reason) for file in summary.quarantined_files])
     out.print(f"predictions {summary.predictions_path}", markup=False)
@@ -206,25 +229,6 @@ def _existing(workspace: Path) -> WorkspaceStoreBlock:
     if not (workspace / "store.duckdb").is_file():
         raise WorkspaceError(f"There is no workspace in {workspace}: name one with --workspace, or train first.")
     return WorkspaceStoreBlock(path=workspace)
-
-
-def _training_options(given: list[str]) -> TrainingOptions:
-    values: dict[str, Any] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise InvalidInputError(f"{text!r} is no option of a training; write it as NAME=VALUE.")
-        try:
-            values[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise InvalidInputError(f"The value of the option {name.strip()!r} is no YAML: {error}") from error
-    try:
-        return TrainingOptions(**values)
-    except ValidationError as error:
-        said = "; ".join(": ".join([*map(str, reason["loc"]), str(reason["msg"])]) for reason in error.errors())
-        raise InvalidInputError(
-            f"The options of the training cannot be taken: {said}. There are: {', '.join(TrainingOptions.model_fields)}."
-        ) from error
 
 
 def _definition(pipeline: str) -> Any:

@@ -74,7 +74,7 @@ def vacuum(
     elif report.compacted:
         out.print(f"{report.bytes_before} bytes before, {report.bytes_after} after")
     else:
-        out.print(f"nothing done: {report.dead_share:.0%} of the rows are dead, {report.bytes_before} bytes")
+        out.print(f"nothing done: {report.dead_share:.0%} of it is dead, {report.bytes_before} bytes")
 
 
 def check(

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from n4a_flows.reports import Exportable
+from n4a_flows.spectra import Signal, Unit
 from n4a_flows.storage.errors import InvalidInputError
 
 
@@ -31,6 +32,61 @@ class PredictionOptions(_Options):
     )
     target: str | None = Field(
         default=None, description='With the chain "best": the target whose best chain is meant; any when left out.'
+    )
+    unit: Unit | None = Field(
+        default=None, description="Unit of the axis of files that do not say it: nm, um or cm-1 (wavenumbers)."
+    )
+    signal: Signal | None = Field(
+        default=None,
+        description=(
+            "What the values of files are that do not say it. They are converted to the signal of the chain; without it they are "
+            "taken to be that already, as long as they lie where the training spectra did."
+        ),
+    )
+    resample: bool = Field(
+        default=False,
+        description="Interpolate spectra on another grid, when the grid of the chain lies inside; refused otherwise.",
+    )
+    rescore: bool = Field(
+        default=False, description="Score files again that the chain has scored already; the earlier predictions stay."
+    )
+    settle_seconds: float = Field(
+        default=1.0,
+        ge=0,
+        title="Settling time (s)",
+        description="Files that change between two looks this far apart are left for the next run.",
+    )
+    quarantine: Literal["leave", "move"] = Field(
+        default="leave",
+        description=(
+            "What becomes of a file that cannot be scored: it is left where it is, or moved to a folder 'quarantine' beside it, "
+            "with the reason."
+        ),
+    )
+    most_quarantined: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        title="Most quarantined",
+        description="Share of the new files that may be quarantined; the flow run fails above it, with everything recorded.",
+    )
+    csv_file: str | None = Field(
+        default=None,
+        title="CSV file",
+        description="Also write the predictions as CSV under this name in the exports folder, for a LIMS.",
+    )
+    csv_columns: dict[str, str] = Field(
+        default_factory=dict,
+        title="CSV columns",
+        description="Columns of the CSV file: its name by our name, in order. All of ours when left empty.",
+    )
+    replicate_pattern: str | None = Field(
+        default=None,
+        title="Replicate pattern",
+        description=(
+            "Regular expression that finds the sample in the id of a spectrum, such as ^(S\\d+)_ for S12_r3: replicates are "
+            "summarised (mean, SD, n) in a CSV file of their own."
+        ),
     )
     files_per_task: int = Field(
         default=500, ge=1, title="Files per task", description="How many files one task run reads, at the least."

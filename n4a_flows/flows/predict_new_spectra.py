@@ -17,12 +17,21 @@ from n4a_flows.flows.choice import chosen_chains
 from n4a_flows.flows.chunks import chunked, one_thread_per_core, results_of, whole
 from n4a_flows.flows.options import PathText, PredictionOptions
 from n4a_flows.flows.progress import Progress
-from n4a_flows.flows.results import predictions_table, results_name, write_parquet
+from n4a_flows.flows.results import (
+    csv_bytes,
+    predictions_table,
+    replicates_table,
+    results_name,
+    write_file,
+    write_parquet,
+)
 from n4a_flows.flows.summaries import PredictionSummary, QuarantinedFile
 from n4a_flows.reports import markdown_table
+from n4a_flows.spectra import readers_in_use
 from n4a_flows.storage import ChainPackage, ScoredFile
-from n4a_flows.tasks.files import file_digest, list_spectra_files
-from n4a_flows.tasks.scoring import PendingFile
+from n4a_flows.storage.errors import QuarantineError, WorkspaceError
+from n4a_flows.tasks.files import file_digest, list_spectra_files, move_to_quarantine, still_growing
+from n4a_flows.tasks.scoring import PendingFile, Reading
 
 _SHOWN = 50
 
@@ -37,18 +46,19 @@ def predict_new_spectra(
     """Predict the spectra files that a chain has not seen yet: each chain scores a file once, however often this runs.
 
     A file is known by the digest of its bytes, a chain by the digest of its content: a renamed file or a chain that
-    was trained again to the same result is not new. A file that cannot be read, or lies on another axis than the
-    chain, is quarantined with the reason and the others go on; it stays where it is, and is looked at again when its
-    bytes change.
+    was trained again to the same result is not new. Spectra are converted to the axis and signal of the chain where
+    that is certain. A file that cannot be read, or lies elsewhere, is quarantined with the reason and the others go on;
+    it is looked at again when its bytes or the readers change. A file that is still being written is left for the next
+    run.
 
     Parameters
     ----------
     store
         The workspace that holds the chain and the ledger of scored files.
     chain
-        Id of a chain, `"best"` (with the dataset in the options), or a list of these.
+        Id or alias of a chain, `"best"` (with the dataset in the options), or a list of these.
     files
-        A folder, a glob, a file, or a list of these.
+        A folder (its sub-folders too), a glob, a file, or a list of these.
     options
         How it is predicted.
 
@@ -58,19 +68,40 @@ def predict_new_spectra(
         When a folder or file named here does not exist.
     UnknownIdError
         When there is no such chain.
+    InvalidInputError
+        When the results cannot be written as the options say.
+    QuarantineError
+        When more than the allowed share of the new files was quarantined; everything is recorded by then.
     """
+    reading = Reading(options.unit, options.signal, options.resample, readers_in_use())
+    csv_path = None if options.csv_file is None else store.export_path(options.csv_file)
     found = list_spectra_files(files)
-    chain_ids = chosen_chains(store, chain, options.dataset, options.target)
-    packages = {package.digest: package for package in (tasks.chain_package(store, name) for name in chain_ids)}
-    listed = _digests_of(found)
-    pending = _pending(listed, {digest: tasks.scored_digests(store, digest).keys() for digest in packages})
-    counts = _score(store, packages, pending, options.files_per_task)
+    growing = still_growing(found, options.settle_seconds)
+    # An alias is resolved here, once: every row names the chain that it stood for.
+    loaded = [tasks.chain_package(store, name) for name in chosen_chains(store, chain, options.dataset, options.target)]
+    packages = {package.digest: package for package in loaded}
+    listed = _digests_of([path for path in found if path not in growing])
+    digests = [digest for _, digest in listed]
+    seen: dict[str, Collection[str]] = dict.fromkeys(packages, ())
+    if not options.rescore:
+        seen = {chain: tasks.scored_digests(store, chain, whole(digests), reading.readers).keys() for chain in packages}
+    pending = _pending(listed, seen)
+    counts = _score(store, packages, pending, options, reading)
 
     results = store.export_path(results_name(files, packages))
-    samples = tasks.scored_samples(store).filter(pl.col("chain_digest").is_in(list(packages)))
-    write_parquet(predictions_table(listed, samples), results)
+    samples = tasks.scored_samples(store, file_digests=whole(digests)).filter(
+        pl.col("chain_digest").is_in(list(packages))
+    )
+    table = predictions_table(listed, samples)
+    write_parquet(table, results)
+    if csv_path is not None:
+        write_file(csv_path, csv_bytes(table, options.csv_columns))
+    replicates_path = None
+    if options.replicate_pattern is not None:
+        replicates_path = results.with_name(f"{(csv_path or results).stem}-replicates.csv")
+        write_file(replicates_path, csv_bytes(replicates_table(table, options.replicate_pattern), {}))
     summary = PredictionSummary(
-        chain_ids=chain_ids,
+        chain_ids=[package.context.chain_id for package in loaded],
         scored=len(counts.scored),
         skipped=len(listed) - len(pending),
         quarantined=len(counts.quarantined),
@@ -78,11 +109,31 @@ def predict_new_spectra(
         postponed=len(found) - len(listed) + counts.postponed,
         samples=counts.samples,
         predictions_path=results,
+        csv_path=csv_path,
+        replicates_path=replicates_path,
     )
     create_markdown_artifact(
         key="n4a-prediction", description="Prediction of new spectra", markdown=_report(summary, packages.values())
     )
+    if options.quarantine == "move":
+        _move_away(counts)
+    if pending and len(counts.quarantined) > options.most_quarantined * len(pending):
+        raise QuarantineError(
+            f"{len(counts.quarantined)} of {len(pending)} new files were quarantined, more than the share of "
+            f"{options.most_quarantined:g} that is allowed. All of it is recorded. The first: "
+            f"{next(iter(counts.quarantined.values()))}"
+        )
     return summary
+
+
+def _move_away(counts: _Counts) -> None:
+    for path, reason in counts.quarantined.items():
+        # By one chain it may have been scored; it is moved only when none could.
+        if path not in counts.scored:
+            try:
+                move_to_quarantine(Path(path), reason)
+            except WorkspaceError as error:
+                get_run_logger().warning("%s", error)
 
 
 @dataclass
@@ -128,19 +179,24 @@ def _score(
     store: WorkspaceStoreBlock,
     packages: Mapping[str, ChainPackage],
     pending: Sequence[PendingFile],
-    files_per_task: int,
+    options: PredictionOptions,
+    reading: Reading,
 ) -> _Counts:
     counts = _Counts()
     progress = Progress("predicting files", len(pending))
     chains, modules = whole(list(packages.values())), tuple(store.allowed_modules)
     for chunk in results_of(
-        lambda files: tasks.score_files.submit(chains, whole(files), store.trust, modules),
-        chunked(pending, files_per_task),
+        lambda files: tasks.score_files.submit(chains, whole(files), store.trust, modules, reading),
+        chunked(pending, options.files_per_task),
     ):
         for digest, files in chunk.files.items():
             if files:
                 chain_id = packages[digest].context.chain_id
-                counts.add(tasks.record_scoring(store, chain_id, whole(files), flow_run_id=flow_run.id))
+                counts.add(
+                    tasks.record_scoring(
+                        store, chain_id, whole(files), flow_run.id, readers=reading.readers, rescore=options.rescore
+                    )
+                )
         counts.postponed += len(chunk.postponed)
         progress.advance(chunk.looked_at)
     return counts

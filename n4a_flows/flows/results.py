@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from n4a_flows.storage.artifacts import write_durably
-from n4a_flows.storage.errors import WorkspaceError
+from n4a_flows.storage.errors import InvalidInputError, WorkspaceError
 
-COLUMNS = ["file", "sample_id", "y", "label", "target", "chain_id", "chain_digest", "scored_at"]
+COLUMNS = ["file", "sample_id", "y", "label", "verdict", "reasons", "target", "chain_id", "chain_digest", "scored_at"]
 
 
 def predictions_table(files: Sequence[tuple[str, str]], samples: pl.DataFrame) -> pl.DataFrame:
-    """One row per sample of the files and chain, whenever it was scored.
+    """One row per sample of the files and chain, whenever it was scored; of files that were scored again, the latest.
 
     Parameters
     ----------
@@ -26,7 +27,73 @@ def predictions_table(files: Sequence[tuple[str, str]], samples: pl.DataFrame) -
         Rows of the ledger, as `scored_samples` gives them.
     """
     names = pl.DataFrame(files, schema={"file": pl.String, "file_digest": pl.String}, orient="row")
-    return names.join(samples, on="file_digest", how="inner").select(COLUMNS).sort("file", "chain_digest", "sample_id")
+    latest = samples.filter(pl.col("scoring_id") == pl.col("scoring_id").last().over("file_digest", "chain_digest"))
+    return names.join(latest, on="file_digest", how="inner").select(COLUMNS).sort("file", "chain_digest", "sample_id")
+
+
+def replicates_table(table: pl.DataFrame, pattern: str) -> pl.DataFrame:
+    """Replicate spectra of one sample together: one row per sample and chain.
+
+    Parameters
+    ----------
+    table
+        As `predictions_table` gives it.
+    pattern
+        Regular expression: what it finds in a sample id (its first group, if it has one) is the sample.
+
+    Returns
+    -------
+    sample, target, chain_id, n, mean and sd (n - 1; null for one spectrum) of numbers, label (the most frequent; of equally
+    frequent ones the first in the alphabet). Rejected spectra do not count.
+
+    Raises
+    ------
+    InvalidInputError
+        When the pattern is no regular expression.
+    """
+    try:
+        found = re.compile(pattern)
+    except re.error as error:
+        raise InvalidInputError(f"{pattern!r} is no regular expression: {error}.") from error
+
+    def sample(sample_id: str) -> str:
+        match = found.search(sample_id)
+        return sample_id if match is None else (match.group(1) if found.groups else match.group(0)) or sample_id
+
+    return (
+        table.filter(pl.col("y").is_not_null() | pl.col("label").is_not_null())
+        .with_columns(pl.col("sample_id").map_elements(sample, return_dtype=pl.String).alias("sample"))
+        .group_by("sample", "target", "chain_id")
+        .agg(
+            pl.len().alias("n"),
+            pl.col("y").mean().alias("mean"),
+            pl.col("y").std().alias("sd"),
+            pl.col("label").drop_nulls().mode().sort().first().alias("label"),
+        )
+        .sort("sample", "target", "chain_id", nulls_last=True)
+    )
+
+
+def csv_bytes(table: pl.DataFrame, columns: Mapping[str, str]) -> bytes:
+    """A table as CSV with the columns and names that a LIMS wants; all columns when none are named.
+
+    Parameters
+    ----------
+    columns
+        Name in the file by name here, in the order of the file.
+
+    Raises
+    ------
+    InvalidInputError
+        When there is no such column, or two get the same name.
+    """
+    unknown = [name for name in columns if name not in table.columns]
+    if unknown:
+        raise InvalidInputError(f"The predictions have no column {unknown[0]!r}; they have {', '.join(table.columns)}.")
+    if len(set(columns.values())) < len(columns):
+        raise InvalidInputError("Two columns of the CSV file would have the same name.")
+    chosen = table.select([pl.col(name).alias(theirs) for name, theirs in columns.items()]) if columns else table
+    return chosen.write_csv(datetime_format="%Y-%m-%dT%H:%M:%S").encode()
 
 
 def results_name(files: str | Sequence[str], chain_digests: Iterable[str]) -> str:
@@ -48,7 +115,12 @@ def write_parquet(table: pl.DataFrame, path: Path) -> None:
     """
     content = io.BytesIO()
     table.write_parquet(content)
+    write_file(path, content.getvalue())
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a whole file or nothing; `WorkspaceError` when it cannot be written."""
     try:
-        write_durably(path, content.getvalue())
+        write_durably(path, content)
     except OSError as error:
         raise WorkspaceError(f"The predictions cannot be written to {path}: {error.strerror or error}.") from error

@@ -50,6 +50,10 @@ class PredictionSummary(BaseModel):
     )
     samples: int = Field(description="Number of samples that were predicted now.")
     predictions_path: Path = Field(description="Parquet file with the predictions of all files that were asked for.")
+    csv_path: Path | None = Field(default=None, description="The same as CSV, where that was asked for.")
+    replicates_path: Path | None = Field(
+        default=None, description="CSV file with a row per sample, where replicates were to be summarised."
+    )
 
 
 class MaintenanceSummary(BaseModel):

@@ -90,6 +90,10 @@ class SpectraError(N4AError, ValueError):
     """A spectra file cannot be read as spectra."""
 
 
+class QuarantineError(N4AError, RuntimeError):
+    """More of the new files could not be scored than the caller allows."""
+
+
 class DefinitionError(N4AError, ValueError):
     """A pipeline definition is wrong; the message names the step."""
 

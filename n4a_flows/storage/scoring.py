@@ -69,8 +69,9 @@ class ScoredFile:
 
 
 def record(session: Session, chain: ChainContext, files: Sequence[ScoredFile], flow_run_id: str | None) -> None:
-    """Add files and their samples to the ledger."""
+    """Add files and their samples to the ledger; one whose bytes have changed under its name notes which ones it revises."""
     scored_at = now()
+    revised = _earlier(session, chain.digest, files)
     for file in files:
         scoring_id = str(uuid.uuid4())
         session.append(
@@ -86,7 +87,7 @@ def record(session: Session, chain: ChainContext, files: Sequence[ScoredFile], f
                 "status": file.status,
                 "reason": file.reason,
                 "n_samples": len(file.samples),
-                "detail": to_json(file.detail, "file's detail"),
+                "detail": to_json({**file.detail, **revised.get(file.path, {})}, "file's detail"),
                 "flow_run_id": flow_run_id,
                 "scored_at": scored_at,
             },
@@ -108,13 +109,37 @@ def record(session: Session, chain: ChainContext, files: Sequence[ScoredFile], f
             )
 
 
-def digests(session: Session, chain_digest: str) -> dict[str, str]:
-    """Status of every file that a chain digest has seen, by file digest; the latest one counts."""
+def _earlier(session: Session, chain_digest: str, files: Sequence[ScoredFile]) -> dict[str, dict[str, str]]:
+    """Of files that the chain has seen under the same path with other bytes, the digest of those."""
     rows = session.rows(
-        "SELECT file_digest, status FROM scored_files WHERE chain_digest = ? AND replay_version = ? ORDER BY scored_at, rowid",
-        [chain_digest, REPLAY_VERSION],
+        "SELECT path, arg_max(file_digest, scored_at) FROM scored_files WHERE chain_digest = ? "
+        "AND path IN (SELECT unnest(?::VARCHAR[])) GROUP BY path",
+        [chain_digest, [file.path for file in files]],
     )
-    return dict(rows)
+    before = dict(rows)
+    return {
+        file.path: {"revises": before[file.path]}
+        for file in files
+        if before.get(file.path, file.file_digest) != file.file_digest
+    }
+
+
+def digests(
+    session: Session, chain_digest: str, file_digests: Sequence[str] | None, readers: str | None
+) -> dict[str, str]:
+    """Status of files that a chain digest has seen, by file digest; the latest one counts."""
+    asked = "" if file_digests is None else " AND file_digest IN (SELECT unnest(?::VARCHAR[]))"
+    rows = session.rows(
+        "SELECT file_digest, arg_max(status, (scored_at, rowid)), "
+        "arg_max(json_extract_string(detail, '$.readers'), (scored_at, rowid)) "
+        f"FROM scored_files WHERE chain_digest = ? AND replay_version = ?{asked} GROUP BY file_digest",
+        [chain_digest, REPLAY_VERSION, *([] if file_digests is None else [list(file_digests)])],
+    )
+    return {
+        digest: status
+        for digest, status, by in rows
+        if status != "quarantined" or readers is None or by is None or by == readers
+    }
 
 
 def files(session: Session, chain_id: str | None, status: str | None, since: datetime | None) -> pl.DataFrame:
@@ -123,12 +148,18 @@ def files(session: Session, chain_id: str | None, status: str | None, since: dat
     return session.frame(f"SELECT * FROM scored_files f{where} ORDER BY f.scored_at, f.rowid", parameters)
 
 
-def samples(session: Session, chain_id: str | None, since: datetime | None) -> pl.DataFrame:
+def samples(
+    session: Session, chain_id: str | None, since: datetime | None, file_digests: Sequence[str] | None
+) -> pl.DataFrame:
     """Scored samples with the file they came from, in the order they were recorded."""
     where, parameters = _conditions(chain_id=chain_id, since=since)
+    if file_digests is not None:
+        where += (" AND " if where else " WHERE ") + "f.file_digest IN (SELECT unnest(?::VARCHAR[]))"
+        parameters.append(list(file_digests))
     return session.frame(
         "SELECT f.path, f.file_digest, f.chain_id, f.chain_digest, s.position, s.sample_id, f.target, s.y, s.label, s.verdict, "
-        "s.reasons, s.detail, f.flow_run_id, f.scored_at FROM scored_samples s JOIN scored_files f USING (scoring_id) "
+        "s.reasons, s.detail, f.flow_run_id, f.scored_at, f.scoring_id "
+        "FROM scored_samples s JOIN scored_files f USING (scoring_id) "
         f"{where} ORDER BY f.scored_at, f.rowid, s.position",
         parameters,
     )

@@ -8,7 +8,7 @@ from n4a_flows.spectra import Spectra
 from n4a_flows.storage import ChainPackage
 from n4a_flows.storage.codecs import Trust
 from n4a_flows.tasks._task import worker_task
-from n4a_flows.tasks.scoring import PendingFile, ScoredChunk, score
+from n4a_flows.tasks.scoring import PendingFile, Reading, ScoredChunk, score
 from n4a_flows.training import PlannedPipeline, TrainedPipeline, TrainingOptions
 from n4a_flows.training import train_pipelines as train
 
@@ -23,7 +23,11 @@ def train_pipelines(
 
 @worker_task("score files")
 def score_files(
-    packages: Sequence[ChainPackage], files: Sequence[PendingFile], trust: Trust, allowed_modules: tuple[str, ...]
+    packages: Sequence[ChainPackage],
+    files: Sequence[PendingFile],
+    trust: Trust,
+    allowed_modules: tuple[str, ...],
+    reading: Reading,
 ) -> ScoredChunk:
     """Read and predict a chunk of spectra files; one that cannot be read comes back with its reason."""
-    return score(packages, files, trust, allowed_modules)
+    return score(packages, files, trust, allowed_modules, reading)

@@ -9,7 +9,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from n4a_flows.cli import commands
+from n4a_flows.cli.demo import write_incoming
+from n4a_flows.spectra import load_tecator
 from n4a_flows.storage import WorkspaceStore
+from n4a_flows.training import PipelineRunner
 
 pytestmark = pytest.mark.prefect
 
@@ -152,3 +156,27 @@ def test_a_wrong_option_of_training_is_one_line_and_makes_nothing(
     refused = command("train", "tecator", "-t", "fat", "-p", "snv_pls", "-o", option, "-w", tmp_path / "ws", code=1)
     assert said in refused
     assert not (tmp_path / "ws").exists()
+
+
+def test_predict_looks_again_until_it_is_interrupted(
+    command: Callable[..., str], tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spectra = load_tecator()
+    runner = PipelineRunner(tmp_path / "ws")
+    runner.run(["sklearn.cross_decomposition.PLSRegression"], "tecator", "fat")
+    incoming = tmp_path / "incoming"
+    write_incoming(spectra.take(range(2)), incoming)
+    looks = []
+
+    def pause(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:
+            raise KeyboardInterrupt
+        write_incoming(spectra.take(range(3)), incoming)
+
+    monkeypatch.setattr(commands, "sleep", pause)
+    chain = str(runner.last_recorded[0].chain_id)
+    shown = command("predict", chain, incoming, "--watch", "60", "-o", "settle_seconds=0", "-w", tmp_path / "ws")
+    assert looks == [60, 60]
+    assert "2 scored, 0 skipped, 1 quarantined" in shown
+    assert "1 scored, 3 skipped, 0 quarantined" in shown

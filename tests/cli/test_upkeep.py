@@ -5,12 +5,26 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from n4a_flows.cli import commands
 from n4a_flows.storage import WorkspaceStore
 from n4a_flows.storage.backup import holding_off_gc
+
+
+class Ran(NamedTuple):
+    """What a command left: its exit code and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Ran]
 
 
 @pytest.fixture
@@ -20,12 +34,23 @@ def workspace(tmp_path: Path) -> Path:
     return tmp_path / "ws"
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = Path(sys.executable).with_name("n4a-flows")
-    return subprocess.run([command, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command in this process, for one of its own takes seconds to start."""
+
+    def call(*arguments: str | Path) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["n4a-flows", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            code = commands.run()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        return Ran(code, *capsys.readouterr())
+
+    return call
 
 
-def test_gc_shows_its_plan_and_carries_it_out(workspace: Path) -> None:
+def test_gc_shows_its_plan_and_carries_it_out(run: Run, workspace: Path) -> None:
     files = [path for path in (workspace / "artifacts").rglob("*") if path.is_file()]
     dry = run("gc", "-w", workspace, "--grace", "0", "--dry-run")
     assert (dry.returncode, dry.stderr) == (0, "")
@@ -38,7 +63,7 @@ def test_gc_shows_its_plan_and_carries_it_out(workspace: Path) -> None:
     assert not files[0].exists()
 
 
-def test_vacuum_says_what_it_did(workspace: Path) -> None:
+def test_vacuum_says_what_it_did(run: Run, workspace: Path) -> None:
     dry = json.loads(run("vacuum", "-w", workspace, "--min-dead-share", "0", "--dry-run", "--json").stdout)
     assert (dry["compacted"], dry["bytes_after"]) == (False, dry["bytes_before"])
     assert "nothing done" in run("vacuum", "-w", workspace, "--min-dead-share", "1").stdout
@@ -47,7 +72,7 @@ def test_vacuum_says_what_it_did(workspace: Path) -> None:
     assert report["bytes_after"] == (workspace / "store.duckdb").stat().st_size
 
 
-def test_damage_is_found_and_a_backup_brings_it_back(workspace: Path, tmp_path: Path) -> None:
+def test_damage_is_found_and_a_backup_brings_it_back(run: Run, workspace: Path, tmp_path: Path) -> None:
     assert run("check", "-w", workspace, "--full").returncode == 0
     done = run("backup", tmp_path / "backup", "-w", workspace)
     assert (done.returncode, done.stderr) == (0, "")
@@ -67,7 +92,7 @@ def test_damage_is_found_and_a_backup_brings_it_back(workspace: Path, tmp_path: 
     assert run("restore", tmp_path / "backup", workspace).returncode == 1
 
 
-def test_retention_shows_its_plan_and_carries_it_out(workspace: Path) -> None:
+def test_retention_shows_its_plan_and_carries_it_out(run: Run, workspace: Path) -> None:
     with WorkspaceStore(workspace) as store:
         for name in ("older", "newer"):
             store.complete_run(store.begin_run(name, {}, []), {})
@@ -79,7 +104,7 @@ def test_retention_shows_its_plan_and_carries_it_out(workspace: Path) -> None:
     assert WorkspaceStore(workspace).list_runs()["name"].to_list() == ["newer"]
 
 
-def test_reap_ends_what_a_dead_process_left(workspace: Path) -> None:
+def test_reap_ends_what_a_dead_process_left(run: Run, workspace: Path) -> None:
     begin = "import sys; from n4a_flows.storage import WorkspaceStore as W; W(sys.argv[1]).begin_run('lost', {}, [])"
     subprocess.run([sys.executable, "-c", begin, workspace], check=True)
     [reaped] = json.loads(run("reap", "-w", workspace, "--json").stdout)
@@ -87,14 +112,14 @@ def test_reap_ends_what_a_dead_process_left(workspace: Path) -> None:
     assert "0 runs had died" in run("reap", "-w", workspace).stdout
 
 
-def test_a_busy_workspace_has_an_exit_code_of_its_own(workspace: Path, tmp_path: Path) -> None:
+def test_a_busy_workspace_has_an_exit_code_of_its_own(run: Run, workspace: Path, tmp_path: Path) -> None:
     with holding_off_gc(workspace):
         busy = run("gc", "-w", workspace, "--grace", "0")
     assert (busy.returncode, len(busy.stderr.splitlines())) == (4, 1)
 
 
 @pytest.mark.parametrize("command", ["gc", "vacuum", "check", "retain", "reap"])
-def test_a_mistyped_workspace_is_one_line_and_makes_nothing(tmp_path: Path, command: str) -> None:
+def test_a_mistyped_workspace_is_one_line_and_makes_nothing(run: Run, tmp_path: Path, command: str) -> None:
     result = run(command, "-w", tmp_path / "nowhere")
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
@@ -102,7 +127,7 @@ def test_a_mistyped_workspace_is_one_line_and_makes_nothing(tmp_path: Path, comm
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_upgrade_says_when_there_is_nothing_to_do(workspace: Path, tmp_path: Path) -> None:
+def test_upgrade_says_when_there_is_nothing_to_do(run: Run, workspace: Path, tmp_path: Path) -> None:
     assert "up to date already" in run("upgrade", workspace).stdout
     refused = run("upgrade", tmp_path / "nowhere")
     assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1)

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from n4a_flows import WorkspaceStoreBlock
 from n4a_flows.spectra import Spectra, load_tecator
+from n4a_flows.training import PipelineRunner
 
 SpectraWriter = Callable[[Path, Spectra], None]
 
@@ -26,6 +28,37 @@ def two_pipelines() -> list[Any]:
 @pytest.fixture
 def block(tmp_path: Path) -> WorkspaceStoreBlock:
     return WorkspaceStoreBlock(path=tmp_path / "ws", lock_timeout=10)
+
+
+class Trained(NamedTuple):
+    """A run of `two_pipelines` on tecator's fat: its id, the best chain by target, and all chains, the best first."""
+
+    run_id: str
+    best: dict[str, str]
+    chain_ids: list[str]
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory, two_pipelines: list[Any]) -> tuple[Path, Trained]:
+    """A workspace with that run, trained once for all tests."""
+    workspace = tmp_path_factory.mktemp("recorded") / "ws"
+    runner = PipelineRunner(workspace)
+    runner.run(two_pipelines, "tecator", "fat")
+    ranked = [str(one.chain_id) for one in sorted(runner.last_recorded, key=lambda one: one.best_val or 0)]
+    return workspace, Trained(str(runner.last_run_id), {"fat": ranked[0]}, ranked)
+
+
+@pytest.fixture
+def trained(block: WorkspaceStoreBlock, recorded: tuple[Path, Trained]) -> Trained:
+    """That run in the block's workspace."""
+    shutil.copytree(recorded[0], block.path)
+    return recorded[1]
+
+
+@pytest.fixture
+def chain(trained: Trained) -> str:
+    """Its best chain."""
+    return trained.best["fat"]
 
 
 @pytest.fixture(scope="session")

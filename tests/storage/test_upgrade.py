@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -10,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import joblib
 import numpy as np
 import old_workspaces
 import pytest
 from old_workspaces import BEGUN, LATER, LAYOUTS, N_FOLDS, RELEASE, OldWorkspace
 
 from n4a_flows.spectra import load_tecator
-from n4a_flows.storage import WorkspaceStore
+from n4a_flows.storage import SerializedArtifact, WorkspaceStore
+from n4a_flows.storage.codecs import content_hash
 from n4a_flows.storage.database import Database
 from n4a_flows.storage.errors import MissingFileError, SchemaError, StoreBusyError, WorkspaceError
 from n4a_flows.storage.upgrade import UpgradeReport, upgrade
@@ -165,12 +168,16 @@ def test_chains_predict_as_before(old: OldWorkspace) -> None:
             np.testing.assert_array_equal(store.replay_chain(chain_id, old.X), old.expected[chain_id])
 
 
-def test_a_chain_has_the_digest_that_the_same_training_gets_today(release: OldWorkspace, tmp_path: Path) -> None:
+def test_a_chain_has_the_digest_that_the_same_steps_and_bytes_get_today(release: OldWorkspace, tmp_path: Path) -> None:
     upgrade(release.folder)
     with WorkspaceStore(tmp_path / "today") as store:
         run_id = store.begin_run("again", {}, [])
         pipeline_id = store.begin_pipeline(run_id, "again", [], {}, "tecator", "abc")
-        scaler, *models = (store.save_artifact(obj, type(obj).__name__, "any") for obj in release.objects["chain-1"])
+        as_they_were = [_dumped(obj) for obj in release.objects["chain-1"]]
+        scaler, *models = (
+            store.save_artifact(SerializedArtifact(data, content_hash(data), "any", "any", "joblib"))
+            for data in as_they_were
+        )
         chain_id = store.save_chain(
             pipeline_id, old_workspaces.steps(scaler, models), 3, "PLSRegression", "Std", "per_fold",
             {f"fold_{fold}": model for fold, model in enumerate(models)}, {"1": [scaler]},
@@ -183,6 +190,13 @@ def test_a_chain_has_the_digest_that_the_same_training_gets_today(release: OldWo
         assert upgraded.digest != store.get_chain_context("chain-0").digest
         assert upgraded.axis is None
         assert upgraded.task_type == "regression"
+
+
+def _dumped(obj: Any) -> bytes:
+    """An object as nirs4all wrote it."""
+    buffer = io.BytesIO()
+    joblib.dump(obj, buffer, compress=3)
+    return buffer.getvalue()
 
 
 def test_edges_and_times_of_saving_are_filled_in_and_counts_kept(release: OldWorkspace) -> None:

@@ -36,10 +36,20 @@ class ScoringVerbs(StoreBase):
             context = chains.context_of(session, aliases.resolve(session, chain_id))
             scoring.record(session, context, files, flow_run_id)
 
-    def scored_digests(self, chain_digest: str) -> dict[str, str]:
-        """Status (`"scored"` or `"quarantined"`) of every file that a chain digest has seen, by the file's digest.
+    def scored_digests(
+        self, chain_digest: str, file_digests: Sequence[str] | None = None, readers: str | None = None
+    ) -> dict[str, str]:
+        """Status (`"scored"` or `"quarantined"`) of the files that a chain digest has seen, by the file's digest.
 
         Of a file that was seen more than once, the latest status.
+
+        Parameters
+        ----------
+        file_digests
+            Only these files; all when left out.
+        readers
+            What read the files, as their detail names it under `readers`: files that others quarantined are left out, for these
+            may be able to read them.
 
         Examples
         --------
@@ -49,7 +59,7 @@ class ScoringVerbs(StoreBase):
         ['quarantined']
         """
         with self._reading("scored_digests") as session:
-            return scoring.digests(session, chain_digest)
+            return scoring.digests(session, chain_digest, file_digests, readers)
 
     def scored_files(
         self, chain_id: str | None = None, status: str | None = None, since: datetime | None = None
@@ -68,13 +78,25 @@ class ScoringVerbs(StoreBase):
         with self._reading("scored_files") as session:
             return scoring.files(session, aliases.resolved(session, chain_id), status, since)
 
-    def scored_samples(self, chain_id: str | None = None, since: datetime | None = None) -> pl.DataFrame:
+    def scored_samples(
+        self,
+        chain_id: str | None = None,
+        since: datetime | None = None,
+        file_digests: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
         """Predictions of scored files, in the order they were recorded.
+
+        Parameters
+        ----------
+        since
+            Only those recorded then or later; naive UTC.
+        file_digests
+            Only those of these files.
 
         Returns
         -------
         path, file_digest, chain_id, chain_digest, position, sample_id, target, y (in units of the target), label, verdict, reasons,
-        detail, flow_run_id, scored_at (naive UTC).
+        detail, flow_run_id, scored_at (naive UTC), scoring_id (one for each time that a file was scored).
         """
         with self._reading("scored_samples") as session:
-            return scoring.samples(session, aliases.resolved(session, chain_id), since)
+            return scoring.samples(session, aliases.resolved(session, chain_id), since, file_digests)
