@@ -29,11 +29,12 @@ interop: $(VENV)/.installed .interop/nirs4all-1.4.10/.installed .interop/nirs4al
 	.interop/nirs4all-$*/bin/pip install --quiet --no-deps nirs4all==$*
 	touch $@
 
-torture: $(VENV)/.installed  ## the long versions of the tests that look for lost writes
+torture: $(VENV)/.installed  ## the long versions of the tests that look for lost writes, and thousands of damaged spectra files
 	N4A_LONG=1 N4A_HYPOTHESIS=thorough $(BIN)/python -m pytest -s -o faulthandler_timeout=1800 \
 		tests/storage/test_torture.py tests/storage/test_full_disk.py \
 		tests/storage/test_two_processes.py tests/storage/test_state_machine.py tests/storage/test_check.py \
-		tests/storage/test_defects.py tests/storage/test_upgrade.py tests/storage/test_backup.py
+		tests/storage/test_defects.py tests/storage/test_upgrade.py tests/storage/test_backup.py \
+		tests/spectra/test_damaged_files.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from n4a_flows.spectra.guards import MAX_VALUES, more_columns
+from n4a_flows.spectra.guards import MAX_CHARACTERS, MAX_VALUES, more_columns
 from n4a_flows.spectra.header import number_of
 from n4a_flows.spectra.model import RejectedRow, first_duplicate
 from n4a_flows.spectra.raw import RawSpectra, Source
@@ -33,6 +33,9 @@ _MAX_TEXTS = 2_000_000
 """Fields that are no points, all of which are held as text."""
 
 _MAX_ROWS = 500_000
+
+_LONG_ENOUGH = 20
+"""Points of a row among which one that is shorter than all others stands out."""
 
 
 def spectra_in_rows(grid: Grid, table: Table, source: Source) -> RawSpectra:
@@ -60,6 +63,7 @@ class _Plan:
     nameless: list[int]
     twice: str | None
     width: int
+    indices: tuple[int, ...]
     fields_of: Callable[[Sequence[str]], Sequence[str]]
     names: Sequence[str]
 
@@ -74,6 +78,7 @@ def _plan(header: tuple[str, ...], points: tuple[int, ...]) -> _Plan:
         nameless=[i for i, name in enumerate(header) if not name and i > 0],
         twice=first_duplicate([name for i, name in enumerate(header) if name or i == 0]),
         width=len(points),
+        indices=points,
         fields_of=fields_of,
         names=fields_of(header),
     )
@@ -105,6 +110,7 @@ class _RowReader:
         self.faults: dict[int, str] = {}
         self.rejected: list[RejectedRow] = []
         self.count = 0
+        self.last: Sequence[str] = ()
 
     def add(self, line: int, fields: list[str]) -> None:
         self.count += 1
@@ -113,7 +119,9 @@ class _RowReader:
         if len(fields) != len(self.header):
             reason = f"the row has {len(fields)} fields, the header {len(self.header)}"
             self.rejected.append(RejectedRow(self.count, line, reason))
+            self.last = ()
             return
+        self.last = fields
         for i in self.plan.nameless:
             if fields[i].strip():
                 raise SpectraError(f"{self.source}: column {i + 1} has values but no name; name it in the header.")
@@ -150,6 +158,8 @@ class _RowReader:
 
     def finished(self) -> RawSpectra:
         grid, source = self.grid, self.source
+        if self.table.open_end and self._is_cut():
+            self.faults[len(self.rows) - 1] = "the file ends in the middle of a number; write it again"
         if not self.count:
             raise SpectraError(f"{source} has a header but no spectra below it.")
         if grid.points is None:
@@ -173,6 +183,13 @@ class _RowReader:
             rejected=self.rejected,
             points=self.plan.names,
         )
+
+    def _is_cut(self) -> bool:
+        """Whether the last number of the file is shorter than any other of its row, and probably not all there."""
+        if not self.last or self.plan.indices[-1] != len(self.header) - 1 or self.plan.width < _LONG_ENOUGH:
+            return False
+        *others, last = (len(field.strip()) for field in self.plan.fields_of(self.last))
+        return last < min(others)
 
     def _sample_ids(self) -> list[str] | None:
         """An id for each whole row; the column it comes from is no other column any more."""
@@ -206,6 +223,9 @@ class _RowReader:
     def _targets_and_metadata(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, npt.NDArray[Any]]]:
         targets: dict[str, npt.NDArray[Any]] = {}
         metadata: dict[str, npt.NDArray[Any]] = {}
+        characters = sum(len(texts) * max(map(len, texts), default=0) for texts in self.columns.values())
+        if characters > MAX_CHARACTERS:
+            raise SpectraError(f"{self.source} holds columns of very long texts; leave them out.")
         for name, texts in self.columns.items():
             numbers = [self._number(text) for text in texts]
             present = [i for i, text in enumerate(texts) if text.lower() not in MISSING]

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from n4a_flows.storage.errors import N4AError, SpectraError
 
 SECONDS = 8.0
@@ -31,7 +33,8 @@ def contained(source: object, kind: str) -> Iterator[None]:
         When something else than an error of ours is raised inside.
     """
     try:
-        yield
+        with np.errstate(all="ignore"):  # what overflows is not finite, and the guards say so
+            yield
     except N4AError:
         raise
     except MemoryError as error:

@@ -25,17 +25,28 @@ ONLY_CM = (200.0, 3000.0, 60000.0)
 POSSIBLE: dict[str, tuple[float, float]] = {"nm": (100.0, 1e6), "um": (0.1, 1e3), "cm-1": (10.0, 1e5)}
 """What optical axes reach, whoever says the unit: 100 nm to 1 mm."""
 
-MAX_POINTS = 1_000_000
+MAX_POINTS = 500_000
 """Points of a spectrum; what declares more is damaged."""
 
-MAX_VALUES = 32_000_000
-"""Values of a file: 256 MB as float64."""
+MAX_VALUES = 20_000_000
+"""Values of a file: 160 MB as float64."""
+
+MAX_CHARACTERS = 16_000_000
+"""Characters of the columns of text of a file, each column as wide as its longest text."""
+
+MEASURED = (1e-30, 1e15)
+"""No measured value but 0 is smaller or larger: such numbers are bytes that were something else."""
+
+_BLOCK = 1_000_000
 
 _ISOLATED = 10.0
 """An end point that is so many steps away from its neighbour is another number that got into the axis."""
 
 _LIMITS = {"absorbance": 10.0, "reflectance": 3.0, "transmittance": 3.0}
 """A spectrum whose median lies beyond is on another scale than declared, mostly in percent."""
+
+_PEAK = 300.0
+"""And one with a value so many times beyond is none at all."""
 
 
 def checked(raw: RawSpectra, source: Source, *, name: str, reader: str, version: str) -> Spectra:
@@ -46,6 +57,8 @@ def checked(raw: RawSpectra, source: Source, *, name: str, reader: str, version:
     SpectraError
         When the axis, its unit, the signal, the ids or the number of rows is not certain, or no row is usable.
     """
+    if np.size(raw.X) > MAX_VALUES:
+        raise SpectraError(f"{source} holds more than {MAX_VALUES} values; split it into several files.")
     values = _array(raw.axis, source, "its axis")
     X = _array(raw.X, source, "its values")
     if X.ndim != 2 or values.ndim != 1 or X.shape[1] != len(values):
@@ -212,24 +225,42 @@ def _ids(raw: RawSpectra, source: Source, name: str, rows: Sequence[int]) -> lis
 def _faults(X: Values, names: Sequence[str], ids: Sequence[str], signal: str | None) -> dict[int, str]:
     """Why rows are no spectra, by position."""
     faults = {}
+    step = max(1, _BLOCK // max(X.shape[1], 1))  # what is computed of all rows at once would need as much memory again
+    for start in range(0, len(X), step):
+        faults.update({start + i: reason for i, reason in _bad_values(X[start : start + step], names, signal).items()})
+    for i, sample_id in enumerate(ids):
+        if not sample_id:
+            faults.setdefault(i, "the sample id is empty")
+    return faults
+
+
+def _bad_values(X: Values, names: Sequence[str], signal: str | None) -> dict[int, str]:
+    faults = {}
     for i in map(int, np.flatnonzero(~np.isfinite(X).all(axis=1))):
         bad = np.flatnonzero(~np.isfinite(X[i]))
         value = X[i, bad[0]]
         what = "has no value" if np.isnan(value) else f"holds {str(value)!r}, which is not a finite number"
         faults[i] = f"column {names[bad[0]]!r} {what}" + more_columns(len(bad))
-    for i, sample_id in enumerate(ids):
-        if not sample_id:
-            faults.setdefault(i, "the sample id is empty")
     for i in map(int, np.flatnonzero(X.min(axis=1) == X.max(axis=1))):
         faults.setdefault(i, f"the spectrum is constant: every value is {X[i, 0]:g}")
+    size = np.abs(X)
+    for i in map(int, np.flatnonzero(((size > MEASURED[1]) | ((size > 0) & (size < MEASURED[0]))).any(axis=1))):
+        faults.setdefault(i, "it holds values that nothing measures, such as 1e-300; its bytes are damaged")
     if signal in _LIMITS:
-        middle = np.median(np.abs(X), axis=1)
-        for i in map(int, np.flatnonzero(middle > _LIMITS[signal])):
+        limit = _LIMITS[signal]
+        middle = np.median(size, axis=1)
+        for i in map(int, np.flatnonzero((middle > limit) | (size > limit * _PEAK).any(axis=1))):
             faults.setdefault(
                 i,
-                f"its values, about {middle[i]:.3g}, cannot be {signal}; declare the signal that they are (percent?)",
+                f"its values, mostly {middle[i]:.3g}, cannot be {signal}; declare the signal that they are (percent?)",
             )
     return faults
+
+
+def measured(values: npt.NDArray[np.float64]) -> bool:
+    """Whether all values are such as an instrument gives: finite, and of a size that something has."""
+    size = np.abs(values)
+    return bool(np.all(np.isfinite(values)) and np.all((size <= MEASURED[1]) & ((size == 0) | (size >= MEASURED[0]))))
 
 
 def more_columns(bad: int) -> str:

@@ -31,6 +31,9 @@ _SIGNALS = (
     (re.compile(r"transmittance|transmission", re.IGNORECASE), "transmittance"),
 )
 
+_LOOK = 200
+"""Characters of a name that are looked at; what is longer is no name of a point."""
+
 
 @dataclass(frozen=True)
 class Points:
@@ -65,7 +68,7 @@ def points_of(
         number = number_of(name, decimal_comma=decimal_comma)
         if number is not None:
             plain.append((i, number))
-        elif found := _NAME.fullmatch(name.strip()):
+        elif found := _NAME.fullmatch(name[:_LOOK].strip()):
             value = float(found["value"].replace(",", "."))
             affixed[(found["prefix"] or "").lower(), (found["unit"] or "").lower()].append((i, value))
     if len(plain) >= 2:
@@ -97,12 +100,12 @@ def number_of(text: str, *, decimal_comma: bool = False) -> float | None:
 
 def is_corner(text: str) -> bool:
     """Whether a text is what stands above a column of wavelengths or wavenumbers."""
-    return _CORNER.fullmatch(text.strip()) is not None
+    return _CORNER.fullmatch(text[:_LOOK].strip()) is not None
 
 
 def unit_in(text: str) -> Unit | None:
     """The unit of an axis that a text names."""
-    found = _SAID_UNIT.search(text)
+    found = _SAID_UNIT.search(text[:_LOOK])
     if not found:
         return None
     word = found[0].lower()
@@ -113,4 +116,4 @@ def unit_in(text: str) -> Unit | None:
 
 def signal_in(text: str) -> str | None:
     """The signal that a text names."""
-    return next((signal for pattern, signal in _SIGNALS if pattern.search(text)), None)
+    return next((signal for pattern, signal in _SIGNALS if pattern.search(text[:_LOOK])), None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice, pairwise
 
 from n4a_flows.spectra.columns import spectra_in_rows
-from n4a_flows.spectra.guards import plausible
+from n4a_flows.spectra.guards import MAX_POINTS, plausible
 from n4a_flows.spectra.header import Points, is_corner, number_of, points_of, signal_in, unit_in
 from n4a_flows.spectra.raw import RawSpectra, Source
 from n4a_flows.spectra.text import Table
@@ -64,6 +64,10 @@ def spectra_from_table(table: Table, source: Source) -> RawSpectra:
     head = list(islice(table.rows, _LOOK))
     if not head:
         raise SpectraError(f"{table.source} holds nothing but blank lines; write the file again.")
+    if max(len(fields) for _, fields in head) > MAX_POINTS:
+        raise SpectraError(
+            f"{table.source} has more than {MAX_POINTS} columns, which no instrument gives; is it damaged?"
+        )
     named = frozenset([*source.targets, *([source.id_column] if source.id_column is not None else [])])
     grid = _grid(table, head, named, source.unit)
     return spectra_in_rows(grid, table, source)
@@ -141,8 +145,11 @@ def _transposed(table: Table, head: Rows, unit: Unit | None, signal: str | None,
     lines: list[int] = []
     columns: list[list[str]] = [[] for _ in range(width - 1)]
     for line, fields in chain(head[1:], table.rows):
-        if len(fields) > width and any(field.strip() for field in fields[width:]):
-            raise SpectraError(f"{table.source}: line {line} has {len(fields)} fields, but there are {width} columns.")
+        if len(fields) != width and (len(fields) < width or any(field.strip() for field in fields[width:])):
+            # A short line is the end of a file that was cut off: all spectra would lack their end.
+            raise SpectraError(
+                f"{table.source}: line {line} has {len(fields)} fields, but there are {width} columns; is the file cut off?"
+            )
         fields_left -= width
         if fields_left < 0:
             raise SpectraError(
@@ -150,7 +157,7 @@ def _transposed(table: Table, head: Rows, unit: Unit | None, signal: str | None,
             )
         names.append(fields[0].strip())
         lines.append(line)
-        for column, field in zip(columns, [*fields[1:width], *[""] * (width - len(fields))], strict=True):
+        for column, field in zip(columns, fields[1:width], strict=True):
             column.append(field)
     points = points_of(tuple(names), decimal_comma=table.decimal_comma)
     header = ("sample_id", *names)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from n4a_flows.storage.errors import SpectraError
 
 _SAMPLE = 1 << 16
+_LONGEST = 8 * 2**20
 _CONTROL = bytes({*range(32), 127} - {*b"\t\n\v\f\r\x1b"})
 _COMMA_NUMBER = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*")
 _POINT_NUMBER = re.compile(r"\s*[+-]?\d*\.\d+(?:[eE][+-]?\d+)?\s*")
@@ -32,12 +33,15 @@ class Table:
         Whether numbers are written 0,5.
     underscores
         Whether a field may hold an underscore, which `float` takes for nothing.
+    open_end
+        Whether the last line has no end: the file may have been cut off in the middle of its last number.
     """
 
     source: str
     rows: Iterator[tuple[int, list[str]]]
     decimal_comma: bool = False
     underscores: bool = True
+    open_end: bool = False
 
 
 def parse_text(data: bytes, source: str) -> Table:
@@ -59,7 +63,13 @@ def parse_text(data: bytes, source: str) -> Table:
             sample = begin.read(_SAMPLE)
         stream = io.TextIOWrapper(io.BytesIO(data), encoding=encoding, newline="")
     delimiter, comma = _dialect(sample, whole=len(data) <= _SAMPLE)
-    return Table(source, _rows(stream, delimiter, source), comma, underscores=b"_" in data)
+    return Table(
+        source,
+        _rows(stream, delimiter, source),
+        comma,
+        b"_" in data,
+        open_end=not data[-4:].rstrip(b"\0").endswith((b"\n", b"\r")),
+    )
 
 
 def is_text(head: bytes) -> bool:
@@ -120,11 +130,11 @@ def _evenness(lines: list[str], delimiter: str) -> tuple[int, int]:
 
 def _rows(stream: io.TextIOBase, delimiter: str, source: str) -> Iterator[tuple[int, list[str]]]:
     if delimiter == " ":
-        for number, line in enumerate(stream, 1):
+        for number, line in enumerate(_bounded(stream, source), 1):
             if fields := line.split():
                 yield number, fields
         return
-    reader = csv.reader(stream, delimiter=delimiter, strict=True)
+    reader = csv.reader(_bounded(stream, source), delimiter=delimiter, strict=True)
     try:
         for fields in reader:
             if any(field and not field.isspace() for field in fields):
@@ -134,3 +144,14 @@ def _rows(stream: io.TextIOBase, delimiter: str, source: str) -> Iterator[tuple[
         raise SpectraError(
             f"{source}: line {reader.line_num} is not {sign}-separated text ({error}); is the file cut off or damaged?"
         ) from error
+
+
+def _bounded(stream: io.TextIOBase, source: str) -> Iterator[str]:
+    """The lines, as long as they are lines."""
+    if isinstance(stream, io.StringIO):
+        yield from stream
+        return
+    for line in stream:
+        if len(line) > _LONGEST:
+            raise SpectraError(f"{source} has a line of {len(line) >> 20} million characters; is it damaged?")
+        yield line

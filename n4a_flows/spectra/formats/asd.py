@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from n4a_flows.spectra.contained import library
+from n4a_flows.spectra.guards import measured
 from n4a_flows.spectra.raw import RawSpectra, Source
 from n4a_flows.spectra.registry import Reader
 from n4a_flows.storage.errors import SpectraError
@@ -52,10 +53,10 @@ def read(source: Source) -> RawSpectra:
     if not found.referenceFileHeader or not found.referenceFileHeader.referenceFlag or not _stored(found.referenceData):
         raise SpectraError(f"{source} holds raw counts without a white reference; measure one, or export reflectance.")
     spectrum, reference = np.asarray(found.spectrumData.spectra), np.asarray(found.referenceData.spectra)
-    if not (np.all(np.isfinite(spectrum)) and np.all(np.isfinite(reference)) and np.all(reference != 0)):
-        raise SpectraError(
-            f"{source}: its white reference is zero, or not finite, at some points; reflectance is not known there."
-        )
+    if not (measured(spectrum) and measured(reference)):
+        raise SpectraError(f"{source} holds counts that nothing measures, such as 1e-300; its bytes are damaged.")
+    if not np.all(reference):
+        raise SpectraError(f"{source}: its white reference is zero at some points, so reflectance is not known there.")
     # Exposure and gain of both are the same, so they cancel; the library leaves its result undefined where the reference is 0.
     return RawSpectra(
         X=(spectrum / reference)[None, :],

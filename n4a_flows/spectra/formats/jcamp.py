@@ -28,6 +28,8 @@ _UNITS: dict[str, Unit] = {
     "UM": "um",
 }
 _UNKNOWN_SIGNALS = ("ARBITRARY", "ARBITRARY UNITS", "")
+_REPEATS = {sign.encode(): times for sign, times in zip("STUVWXYZs", range(1, 10), strict=True)}
+_MAX_REPEATED = 3_000_000
 _LONGEST_LINE = 4096  # the standard says 80; the library searches backwards through a line
 
 
@@ -76,6 +78,8 @@ def read(source: Source) -> RawSpectra:
 
 def _lines(source: Source) -> list[str]:
     """The lines without comments, after a look at what would make the library hang or take memory."""
+    if sum(source.data.count(sign) * times for sign, times in _REPEATS.items()) > _MAX_REPEATED:
+        raise SpectraError(f"{source} repeats values more often than a spectrum has points; the file is damaged.")
     text = source.data.decode("utf-8-sig", "replace") if source.data.isascii() else source.data.decode("latin-1")
     lines = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -151,6 +155,6 @@ READER = Reader(
     read,
     recognises=_recognises,
     suffixes=frozenset({".dx", ".jdx", ".jcm", ".jcamp"}),
-    max_bytes=8 * 2**20,
+    max_bytes=6 * 2**20,
     needs="jcamp",
 )

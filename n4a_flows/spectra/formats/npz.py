@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy
 
+from n4a_flows.spectra.guards import MAX_VALUES
 from n4a_flows.spectra.header import unit_in
 from n4a_flows.spectra.raw import RawSpectra, Source
 from n4a_flows.spectra.registry import Reader
@@ -104,6 +105,8 @@ def _said(arrays: dict[str, npt.NDArray[Any]], found: Mapping[str, str], names: 
 def _columns(
     arrays: Mapping[str, npt.NDArray[Any]], n: int, source: Source
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, npt.NDArray[Any]]]:
+    if sum(values.size for values in arrays.values()) > MAX_VALUES:
+        raise SpectraError(f"{source} holds more values beside the spectra than are read; leave them out.")
     targets: dict[str, npt.NDArray[Any]] = {}
     metadata: dict[str, npt.NDArray[Any]] = {}
     for name, values in arrays.items():

@@ -29,6 +29,9 @@ def read(source: Source) -> RawSpectra:
         When the table is larger than is read, or a column holds more than one value per row.
     """
     file = pq.ParquetFile(pa.BufferReader(source.data))
+    # One long text may stand in every row: as a dictionary it is held once.
+    texts_of = [field.name for field in file.schema_arrow if _is_text(field.type)]
+    file = pq.ParquetFile(pa.BufferReader(source.data), read_dictionary=texts_of)
     about = file.metadata
     unpacked = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
     header = tuple(str(name).strip() for name in file.schema_arrow.names)
@@ -62,7 +65,18 @@ def _numbers(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
 
 
 def _texts(column: pa.ChunkedArray) -> list[str]:
-    return ["" if value is None else str(value).strip() for value in column.to_pylist()]
+    found: list[str] = []
+    for chunk in column.chunks:
+        if isinstance(chunk, pa.DictionaryArray):
+            words = ["" if word is None else str(word).strip() for word in chunk.dictionary.to_pylist()]
+            found.extend("" if i is None else words[i] for i in chunk.indices.to_pylist())
+        else:
+            found.extend("" if value is None else str(value).strip() for value in chunk.to_pylist())
+    return found
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
 
 
 READER = Reader(

@@ -20,6 +20,7 @@ from n4a_flows.storage.errors import SpectraError
 
 _HEADER = 512
 _SUBHEADER = 32
+_LOG = 248
 _FLOAT = -128
 _UNITS: dict[str, Unit] = {"XWAVEN": "cm-1", "XUMETR": "um", "XNMETR": "nm"}
 _SIGNALS = {"YABSRB": "absorbance", "YLOGDR": "absorbance", "YKMONK": "kubelka_munk"}
@@ -76,9 +77,20 @@ def _check_header(source: Source) -> tuple[int, int]:
         width = 4 if exponent == _FLOAT or data[at + 1] == 0x80 or not flags & _SHORT else 2
         at += _SUBHEADER + width * points
     else:
-        if at <= len(data):
+        if at <= len(data) and _log_fits(data, at):
             return points, count
     raise SpectraError(f"{source} is shorter than its {count} spectra of {points} points; the file is cut off.")
+
+
+def _log_fits(data: bytes, end: int) -> bool:
+    """Whether the log that follows the spectra, where there is one, lies where the header says, and inside the file."""
+    (log,) = struct.unpack_from("<I", data, _LOG)
+    if not log:
+        return True
+    if not end <= log <= len(data) - 4:
+        return False
+    (size,) = struct.unpack_from("<I", data, log)
+    return bool(log + size <= len(data))
 
 
 def _unit(head: Any, source: Source) -> Unit | None:
