@@ -65,7 +65,7 @@ def points_of(
     for i, name in enumerate(header):
         if name in named:
             continue
-        number = number_of(name, decimal_comma=decimal_comma)
+        number = point_of(name, decimal_comma=decimal_comma)
         if number is not None:
             plain.append((i, number))
         elif found := _NAME.fullmatch(name[:_LOOK].strip()):
@@ -88,14 +88,21 @@ def _points(found: list[tuple[int, float]], unit: Unit | None) -> Points:
 
 
 def number_of(text: str, *, decimal_comma: bool = False) -> float | None:
-    """The finite number that a text is, None when it is none."""
-    if decimal_comma and "," in text:
+    """The finite number that a text is, None when it is none; 1.234 is none where 0,5 is a half, for it may be thousands."""
+    if decimal_comma:
         text = "x" if "." in text else text.replace(",", ".")
     try:
         value = float(text)
     except ValueError:
         return None
     return value if math.isfinite(value) and "_" not in text else None
+
+
+def point_of(name: str, *, decimal_comma: bool = False) -> float | None:
+    """The number that the name of a point is; names keep their point where values have a comma."""
+    if decimal_comma and "." in name:
+        return number_of(name)
+    return number_of(name, decimal_comma=decimal_comma)
 
 
 def is_corner(text: str) -> bool:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice, pairwise
 
-from n4a_flows.spectra.columns import spectra_in_rows
+from n4a_flows.spectra.columns import ID_NAMES, spectra_in_rows
 from n4a_flows.spectra.guards import MAX_POINTS, plausible
-from n4a_flows.spectra.header import Points, is_corner, number_of, points_of, signal_in, unit_in
+from n4a_flows.spectra.header import Points, is_corner, number_of, point_of, points_of, signal_in, unit_in
 from n4a_flows.spectra.raw import RawSpectra, Source
 from n4a_flows.spectra.text import Table
 from n4a_flows.storage.axis import Unit
@@ -28,6 +28,8 @@ _FEWEST = 5
 _VALUE_NAMES = frozenset(
     ["", "y", "value", "values", "signal", "intensity", "counts", "raw", "spectrum", "data", "abs", "a", "r", "t"]
 )
+
+_SAMPLE_NAMES = frozenset([*ID_NAMES, "probe", "name", "nr", "no", "lab", "code", "sample name"])
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def _below_a_preamble(head: Rows, start: int, points: Points, unit: Unit | None)
 
 
 def _first_numbers(table: Table, rows: Rows) -> list[float | None]:
-    return [number_of(fields[0], decimal_comma=table.decimal_comma) if fields else None for _, fields in rows]
+    return [point_of(fields[0], decimal_comma=table.decimal_comma) if fields else None for _, fields in rows]
 
 
 def _monotonic(values: Sequence[float]) -> bool:
@@ -116,6 +118,8 @@ def _two_columns(table: Table, head: Rows, start: int, unit: Unit | None) -> Gri
     rows = head[start:]
     if len(rows) < _FEWEST or any(len(fields) != 2 for _, fields in rows[:_FEWEST]):
         return None
+    if start and _names_samples(head[start - 1][1], only=start == 1):
+        return None
     first = _first_numbers(table, rows[:_FEWEST])
     values = [value for value in first if value is not None]
     if len(values) < len(first) or number_of(rows[0][1][1], decimal_comma=table.decimal_comma) is None:
@@ -123,6 +127,13 @@ def _two_columns(table: Table, head: Rows, start: int, unit: Unit | None) -> Gri
     if not _monotonic(values) or not plausible(values, unit):
         return None
     return _transposed(table, [(0, ["", ""]), *rows], None, None, one=True)
+
+
+def _names_samples(above: list[str], *, only: bool) -> bool:
+    """Whether the line above two columns says that they are samples and a laboratory value, or is one of these itself."""
+    if len(above) != 2:
+        return False
+    return only or number_of(above[0]) is not None or above[0].strip().lower() in _SAMPLE_NAMES
 
 
 def _turned(table: Table, head: Rows, start: int, unit: Unit | None) -> Grid | None:

@@ -13,7 +13,7 @@ import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from n4a_flows.spectra import Spectra, load_tecator
+from n4a_flows.spectra import Axis, Spectra, load_tecator
 
 CM = np.linspace(9000.0, 4000.0, 101)
 """An axis in 1/cm for the files of instruments that count in it."""
@@ -29,7 +29,8 @@ def shared_data() -> Path | None:
 def some(n: int = 5) -> Spectra:
     """The first spectra of tecator, with ids `a`, `b` ... and fat alone as a target."""
     tecator = load_tecator()
-    return Spectra(tecator.X[:n], tecator.axis, list("abcdefghij"[:n]), {"fat": tecator.targets["fat"][:n]})
+    axis = Axis([float(f"{value:g}") for value in tecator.axis.values])  # as names of columns have them
+    return Spectra(tecator.X[:n], axis, list("abcdefghij"[:n]), {"fat": tecator.targets["fat"][:n]})
 
 
 def cells(spectra: Spectra) -> list[list[object]]:

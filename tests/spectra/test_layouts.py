@@ -1,0 +1,182 @@
+"""Text tables as labs write them: other delimiters and encodings, names of points, turned round, below a preamble."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spectra_files as made
+
+from n4a_flows.spectra import Axis, read_spectra
+from n4a_flows.storage.errors import SpectraError
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def _write(text: str | bytes, name: str = "meat.csv") -> Path:
+        file = tmp_path / name
+        file.write_bytes(text.encode() if isinstance(text, str) else text)
+        return file
+
+    return _write
+
+
+def turned(corner: str = "wavelength") -> str:
+    sound = made.some()
+    lines = [",".join([corner, *sound.sample_ids])]
+    lines += [
+        ",".join([f"{w:g}", *map(repr, map(float, x))]) for w, x in zip(sound.axis.values, sound.X.T, strict=True)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+PLAIN = made.csv().decode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        made.csv(";", ","),
+        made.csv("\t"),
+        made.csv("\t", ","),
+        made.csv("|"),
+        PLAIN.encode("utf-16"),
+        PLAIN.encode("utf-16-le").join([b"\xff\xfe", b""]),
+        PLAIN.replace(",", ";").encode(),
+        PLAIN.replace(",", " ").encode(),
+        PLAIN.replace("\n", "\r\n").encode("utf-8-sig"),
+        "\n".join([re.sub(r",(?=\d)", ",X", PLAIN.splitlines()[0]), *PLAIN.splitlines()[1:]]).encode() + b"\n",
+        ("Instrument: NIR 5000\nOperator: x, y\n\n" + PLAIN).encode(),
+        ("# made by hand\n" * 30 + PLAIN).encode(),
+    ],
+    ids=["; 0,5", "tab", "tab 0,5", "bar", "utf16", "utf16-le", "; 0.5", "spaces", "bom", "X", "preamble", "comments"],
+)
+def test_the_same_spectra_in_other_clothes(write, data: bytes) -> None:
+    assert read_spectra(write(data)).digest == read_spectra(write(PLAIN)).digest
+
+
+@pytest.mark.parametrize(
+    ("names", "axis"),
+    [
+        ("950 nm,960 nm,970 nm", Axis([950, 960, 970], "nm")),
+        ("X950.5,X960.5,X970.5", Axis([950.5, 960.5, 970.5], "nm")),
+        ("wl_950,wl_960,wl_970", Axis([950, 960, 970], "nm")),
+        ("0.95 µm,0.96 µm,0.97 µm", Axis([0.95, 0.96, 0.97], "um")),
+        ("10000cm-1,9990cm-1,9980cm-1", Axis([10000, 9990, 9980], "cm-1")),
+        ("10000,9990,9980", Axis([10000, 9990, 9980], "cm-1")),
+        ("4000,2000,400", Axis([4000, 2000, 400], "cm-1")),
+    ],
+)
+def test_names_of_points(write, names: str, axis: Axis) -> None:
+    spectra = read_spectra(write(f"id,CO2,{names}\na,4,1,2,3\n"))
+    assert spectra.axis == axis
+    assert list(spectra.targets) == ["CO2"]
+
+
+def test_umlauts_of_latin_1(write) -> None:
+    spectra = read_spectra(write("Prüfling,850,852\nMühle,1,2\nGroß,2,3\n".encode("latin-1")))
+    assert spectra.sample_ids == ["Mühle", "Groß"]
+
+
+@pytest.mark.parametrize("corner", ["wavelength", "Wavelength (nm)", "nm", "", "λ"])
+def test_a_spectrum_in_each_column(write, corner: str) -> None:
+    spectra = read_spectra(write(turned(corner)))
+    np.testing.assert_array_equal(spectra.X, made.some().X)
+    assert spectra.sample_ids == made.some().sample_ids
+    assert spectra.axis == made.some().axis
+
+
+def test_laboratory_values_above_the_points_of_a_turned_table(write) -> None:
+    text = turned().replace("\n", "\nfat,1,2,3,4,5\n", 1)
+    spectra = read_spectra(write(text), target="fat")
+    np.testing.assert_array_equal(spectra.targets["fat"], [1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(spectra.X, made.some().X)
+
+
+def test_a_bad_spectrum_in_a_column_is_rejected_with_the_line_of_its_value(write) -> None:
+    lines = turned().splitlines()
+    fields = lines[3].split(",")
+    fields[2] = "x"
+    lines[3] = ",".join(fields)
+    spectra = read_spectra(write("\n".join(lines) + "\n"))
+    assert spectra.sample_ids == ["a", "c", "d", "e"]
+    assert [(row.row, row.line) for row in spectra.rejected] == [(2, 4)]
+    assert "holds 'x'" in spectra.rejected[0].reason
+
+
+def test_a_turned_table_that_is_cut_off_is_refused(write) -> None:
+    with pytest.raises(SpectraError, match="line 50 has 3 fields, but there are 6 columns; is the file cut off"):
+        read_spectra(write("\n".join([*turned().splitlines()[:49], "947,0.1,0.2"])))
+
+
+@pytest.mark.parametrize(
+    ("head", "signal", "unit"),
+    [
+        ("", None, "nm"),
+        ("wavelength,absorbance\n", "absorbance", "nm"),
+        ("Wavelength (nm),Reflectance (%)\n", "percent_reflectance", "nm"),
+        ("made by,hand\n\nwl,log(1/R)\n", "absorbance", "nm"),
+    ],
+)
+def test_two_columns(write, head: str, signal: str | None, unit: str) -> None:
+    y = 100.0 if signal and "percent" in signal else 1.0
+    text = head + "".join(f"{w},{y * (0.2 + w / 1e4):.6f}\n" for w in range(900, 1700, 10))
+    spectra = read_spectra(write(text, "probe7.txt"))
+    assert spectra.sample_ids == ["probe7"]
+    assert (spectra.n_points, spectra.signal, spectra.axis.unit) == (80, signal, unit)
+
+
+def test_two_columns_of_laboratory_values_are_no_spectrum(write) -> None:
+    with pytest.raises(SpectraError, match="has no axis"):
+        read_spectra(write("id,fat\n" + "".join(f"{n},{n / 100}\n" for n in range(1000, 1020))))
+
+
+def test_points_in_no_order_are_sorted_and_said_so(write) -> None:
+    spectra = read_spectra(write("id,870,850,860,880\na,3,1,2,4\n"))
+    np.testing.assert_array_equal(spectra.X, [[1, 2, 3, 4]])
+    assert spectra.notes == ["the points were not in order and have been sorted"]
+    with pytest.raises(SpectraError, match="has no axis"):
+        read_spectra(write("id,870,850,2051,880\na,3,1,2,4\n"))
+
+
+def test_a_number_in_the_header_that_is_no_point(write) -> None:
+    text = "id,2,4000,4010,4020,4030\na,9.5,1,2,3,4\n"
+    with pytest.raises(SpectraError, match="cannot be in cm-1"):
+        read_spectra(write(text), unit="cm-1")
+    assert read_spectra(write(text), unit="cm-1", target="2").n_points == 4
+
+
+def test_percent_declared_as_absorbance_is_refused(write) -> None:
+    text = "id,850,860,870\na,45.1,46.2,47.3\n"
+    with pytest.raises(
+        SpectraError, match=r"mostly 46.2, cannot be absorbance; declare the signal that they are \(percent\?\)"
+    ):
+        read_spectra(write(text), signal="absorbance")
+    assert read_spectra(write(text), signal="percent_reflectance").signal == "percent_reflectance"
+
+
+def test_a_file_that_ends_in_the_middle_of_its_last_number(write) -> None:
+    text = made.csv().decode().rstrip("\n")
+    assert read_spectra(write(text)).rejected == []  # a last line without an end is no fault
+    cut = read_spectra(write(text[:-5]))
+    assert [(row.row, row.reason) for row in cut.rejected] == [
+        (5, "the file ends in the middle of a number; write it again")
+    ]
+
+
+def test_mixed_decimal_signs_are_not_guessed(write) -> None:
+    spectra = read_spectra(write("id;850;860;870\na;0,1;0,2;0,3\nb;0,1;0.2;0,3\nc;1.234,5;0,2;0,3\n"))
+    assert spectra.sample_ids == ["a"]
+    assert [row.reason for row in spectra.rejected] == [
+        "column '860' holds '0.2', which is not a finite number",
+        "column '850' holds '1.234,5', which is not a finite number",
+    ]
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(SpectraError, match="a folder or a device"):
+        read_spectra(tmp_path / "pipe.csv")
