@@ -90,6 +90,10 @@ _TO_SHARE: dict[str, Callable[[Values], Values]] = {
     "percent_reflectance": lambda values: values / 100,
     "transmittance": lambda values: values,
     "percent_transmittance": lambda values: values / 100,
+    # Below 0 it belongs to no reflectance.
+    "kubelka_munk": lambda values: np.where(
+        values < 0, np.nan, 1 / (1 + values + np.sqrt(np.abs(values * (values + 2))))
+    ),
 }
 _FROM_SHARE: dict[str, Callable[[Values], Values]] = {
     "absorbance": lambda share: -np.log10(share),
@@ -97,6 +101,7 @@ _FROM_SHARE: dict[str, Callable[[Values], Values]] = {
     "percent_reflectance": lambda share: share * 100,
     "transmittance": lambda share: share,
     "percent_transmittance": lambda share: share * 100,
+    "kubelka_munk": lambda share: (1 - share) ** 2 / (2 * share),
 }
 
 
@@ -112,15 +117,16 @@ def _in_signal(spectra: Spectra, context: ChainContext, conversions: list[str]) 
             f"{spectra.name!r} holds {have}, and the chain was trained on {wanted}; one is not the other."
         )
     share = _TO_SHARE[have](spectra.X)
-    dark = (share <= 0).any(axis=1) & (wanted == "absorbance")
-    rejected = {int(row): f"{have} of 0 or less has no absorbance" for row in np.flatnonzero(dark)}
+    logarithmic = wanted in ("absorbance", "kubelka_munk")
+    dark = ~(share > 0).all(axis=1) if logarithmic else ~np.isfinite(share).all(axis=1)
+    rejected = {int(row): f"{have} of 0 or less has no {wanted}" for row in np.flatnonzero(dark)}
     conversions.append(f"{have} to {wanted}")
-    usable = np.where(share > 0, share, 1.0) if wanted == "absorbance" else share
+    usable = np.where(share > 0, share, 1.0) if logarithmic else share
     return _FROM_SHARE[wanted](usable), rejected
 
 
 def _measured(signal: str) -> str:
-    return signal.removeprefix("percent_")
+    return "reflectance" if signal == "kubelka_munk" else signal.removeprefix("percent_")
 
 
 def _implausible(spectra: Spectra, context: ChainContext) -> dict[int, str]:

@@ -52,6 +52,7 @@ def test_units_and_directions_are_converted(tecator: Spectra, context: ChainCont
         ("percent_reflectance", lambda A: 100 * 10**-A),
         ("transmittance", lambda A: 10**-A),
         ("percent_transmittance", lambda A: 100 * 10**-A),
+        ("kubelka_munk", lambda A: (1 - 10**-A) ** 2 / (2 * 10**-A)),
     ],
 )
 def test_a_declared_signal_is_converted_both_ways(
