@@ -14,7 +14,7 @@ from prefect.runtime import flow_run
 from n4a_flows import tasks
 from n4a_flows.block import WorkspaceStoreBlock
 from n4a_flows.flows.choice import chosen_chains
-from n4a_flows.flows.chunks import chunked, one_thread_per_core, results_of, whole
+from n4a_flows.flows.chunks import chunked, one_thread, results_of, whole
 from n4a_flows.flows.options import PathText, PredictionOptions
 from n4a_flows.flows.progress import Progress
 from n4a_flows.flows.results import (
@@ -36,7 +36,7 @@ from n4a_flows.tasks.scoring import PendingFile, Reading
 _SHOWN = 50
 
 
-@flow(task_runner=one_thread_per_core(), persist_result=False)
+@flow(task_runner=one_thread(), persist_result=False)
 def predict_new_spectra(
     store: WorkspaceStoreBlock,
     chain: str | list[str],

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -151,7 +152,7 @@ def _on_axis(X: Values, axis: Axis, wanted: Axis | None, resample: bool, convers
     if wanted is None:
         return X
     try:
-        columns = axis.columns_for(wanted)
+        columns = _columns(axis, wanted)
     except AxisError as error:
         if not resample:
             raise AxisError(f"{error} Allow resampling if the grids are close enough for your calibration.") from error
@@ -159,6 +160,12 @@ def _on_axis(X: Values, axis: Axis, wanted: Axis | None, resample: bool, convers
     if axis.unit != wanted.unit:
         conversions.append(f"{axis.unit} to {wanted.unit}")
     return X if columns is None else X[:, columns]
+
+
+@lru_cache(maxsize=64)
+def _columns(axis: Axis, wanted: Axis) -> npt.NDArray[np.intp] | None:
+    """`Axis.columns_for`, worked out once for the files of one instrument."""
+    return axis.columns_for(wanted)
 
 
 def _resampled(X: Values, axis: Axis, wanted: Axis, conversions: list[str]) -> Values:

@@ -21,9 +21,16 @@ from n4a_flows.storage.errors import (
     UnknownIdError,
     UntrustedError,
 )
+from n4a_flows.tasks import files as listing
 from n4a_flows.tasks.files import file_digest
 
 pytestmark = pytest.mark.prefect
+
+
+@pytest.fixture(autouse=True)
+def _complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that were just written count as complete, so that no test waits for them to settle."""
+    monkeypatch.setattr(listing, "_FRESH", 0.0)
 
 
 def test_every_file_is_scored_once_and_a_broken_one_is_quarantined(
@@ -34,7 +41,7 @@ def test_every_file_is_scored_once_and_a_broken_one_is_quarantined(
     assert (summary.scored, summary.skipped, summary.quarantined, summary.postponed) == (5, 0, 1, 0)
     assert summary.samples == 5
     assert [Path(file.path).name for file in summary.quarantined_files] == ["broken.csv"]
-    assert "UTF-8" in summary.quarantined_files[0].reason
+    assert "has no axis" in summary.quarantined_files[0].reason
     table = pl.read_parquet(summary.predictions_path)
     assert table.columns == [
         "file", "sample_id", "y", "label", "verdict", "reasons", "target", "chain_id", "chain_digest", "scored_at",
@@ -214,8 +221,9 @@ def test_changed_bytes_under_an_old_name_are_a_revision(block: WorkspaceStoreBlo
 
 
 def test_dated_sub_folders_are_found_and_a_growing_file_is_left_for_later(
-    block: WorkspaceStoreBlock, chain: str, incoming: Path
+    block: WorkspaceStoreBlock, chain: str, incoming: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(listing, "_FRESH", 60.0)
     day = incoming / "2026" / "11-26"
     day.mkdir(parents=True)
     files = sorted(incoming.glob("[!b]*.csv"))
