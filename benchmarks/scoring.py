@@ -70,6 +70,7 @@ def main(count: int) -> None:
 
         with get_client(sync_client=True) as client:
             client.api_healthcheck()
+            before = len(client.read_task_runs())
             began = time.perf_counter()
             summary = predict_new_spectra(block, chain, str(folder / "incoming"))
             flow = time.perf_counter() - began

@@ -91,7 +91,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "n4a_flows.spectra",
         "Spectra",
-        ("read_spectra", "load_dataset", "load_tecator", "with_test_set", "Spectra", "RejectedRow"),
+        ("read_spectra", "load_dataset", "load_tecator", "with_test_set", "Spectra", "RejectedRow", "match", "Matched"),
     ),
     ("n4a_flows.spectra", "Other names of the spectra room", ("SHIPPED", "Unit", "Signal")),
     (
