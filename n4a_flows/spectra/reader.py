@@ -18,6 +18,7 @@ from n4a_flows.storage.axis import Signal, Unit
 from n4a_flows.storage.errors import MissingFileError, SpectraError
 
 _QUICK = 2**22
+"""Bytes of a text that is read without a watchdog, which would take longer than the text."""
 
 
 def read_spectra(
@@ -81,8 +82,7 @@ def read_spectra(
     targets = (target,) if isinstance(target, str) else tuple(target or ())
     source = Source(file, data, targets, unit, signal, id_column)
     with contained(file, reader.name):
-        # A small text takes no time that is worth a watchdog.
-        with nullcontext() if reader.needs is None and len(data) < _QUICK else deadline(file):
+        with deadline(file) if reader.watched or len(data) > _QUICK else nullcontext():
             raw = reader.read(source)
         return checked(raw, source, name=name or file.stem, reader=reader.name, version=reader.version)
 

@@ -39,6 +39,8 @@ class Reader:
         Files larger than this are refused unread.
     needs
         Module that must be installed; None when the reader is always there.
+    watched
+        Whether small files of its kind are stopped too when they take too long; text takes less time than the watchdog.
 
     Examples
     --------
@@ -54,6 +56,7 @@ class Reader:
     suffixes: frozenset[str] = frozenset()
     max_bytes: int = 64 * 2**20
     needs: str | None = None
+    watched: bool = True
 
     @property
     def installed(self) -> bool:
@@ -82,9 +85,13 @@ def _further() -> tuple[Reader, ...]:
         try:
             reader = entry.load()
         except Exception as error:
-            raise SpectraError(f"The reader {entry.name!r} ({entry.value}) cannot be loaded: {error}.") from error
+            raise SpectraError(
+                f"The reader {entry.name!r} ({entry.value}) cannot be loaded: {error}; repair or remove its package."
+            ) from error
         if not isinstance(reader, Reader):
-            raise SpectraError(f"The entry point {entry.name!r} of {GROUP} ({entry.value}) is no Reader.")
+            raise SpectraError(
+                f"The entry point {entry.name!r} of {GROUP} ({entry.value}) is no Reader; repair or remove its package."
+            )
         found.append(reader)
     return tuple(found)
 

@@ -225,7 +225,7 @@ def test_a_reader_of_somebody_else_plugs_in_and_passes_the_guards(write, tmp_pat
         "        while True: pass\n"
         "    X = np.array(rows, dtype=float)\n"
         "    return RawSpectra(X=X, axis=[1000, 1010, 1020], unit='nm', signal='absorbance', total=len(rows))\n"
-        "READER = Reader('lab', '7', read, lambda head, name: head.startswith(b'LAB'), frozenset({'.lab'}), needs='labformat')\n"
+        "READER = Reader('lab', '7', read, lambda head, name: head.startswith(b'LAB'), frozenset({'.lab'}))\n"
     )
     info = tmp_path / "labformat-1.0.dist-info"
     info.mkdir()

@@ -28,4 +28,5 @@ READER = Reader(
     recognises=lambda head, name: name.lower().endswith(".dpt") and is_text(head),
     suffixes=frozenset({".dpt"}),
     max_bytes=64 * 2**20,
+    watched=False,
 )

@@ -143,7 +143,7 @@ READER = Reader(
     "1",
     read,
     recognises=lambda head, _name: head.startswith(_MAGIC),
-    suffixes=frozenset({".0", ".1", ".2", ".3", ".4", ".5", ".6", ".7", ".8", ".9"}),
+    suffixes=frozenset(f".{number}" for number in range(100)),
     max_bytes=64 * 2**20,
     needs="brukeropus",
 )

@@ -20,4 +20,5 @@ READER = Reader(
     recognises=lambda head, _name: is_text(head),
     suffixes=frozenset({".csv", ".tsv", ".txt", ".dat", ".asc"}),
     max_bytes=128 * 2**20,
+    watched=False,
 )
