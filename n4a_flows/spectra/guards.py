@@ -69,7 +69,8 @@ def checked(raw: RawSpectra, source: Source, *, name: str, reader: str, version:
         raise SpectraError(
             f"{source} declares {raw.total} spectra, but {len(X) + len(raw.rejected)} were found; the file is damaged."
         )
-    signal = _signal(raw.signal, source)
+    said, others, signal_notes = _signal_column(raw, source)
+    signal = _signal(raw.signal or said, source)
     unit = _unit(raw.unit, source, values)
     if len(values) > MAX_POINTS:
         raise SpectraError(f"{source} has {len(values)} points per spectrum, which no instrument gives; it is damaged.")
@@ -77,7 +78,7 @@ def checked(raw: RawSpectra, source: Source, *, name: str, reader: str, version:
         axis, order = _axis(values.tobytes(), unit, said=bool(raw.unit or source.unit))
     except SpectraError as error:
         raise SpectraError(f"{source}{error}") from error.__cause__
-    notes = list(raw.notes)
+    notes = [*raw.notes, *signal_notes]
     names = raw.points if raw.points is not None else [f"{value:g}" for value in values]
     if order is not None:
         X, names = X[:, order], [names[i] for i in order]
@@ -88,7 +89,7 @@ def checked(raw: RawSpectra, source: Source, *, name: str, reader: str, version:
     rows = list(raw.rows) if raw.rows is not None else list(range(1, len(X) + 1))
     lines = list(raw.lines) if raw.lines is not None else rows
     ids = _ids(raw, source, name, rows)
-    faults = _faults(X, names, ids, signal) | dict(raw.faults)
+    faults = _faults(X, names, ids, signal) | others | dict(raw.faults)
     rejected = sorted(
         [*raw.rejected, *(RejectedRow(rows[i], lines[i], reason) for i, reason in faults.items())],
         key=lambda row: row.row,
@@ -126,6 +127,20 @@ def _array(given: npt.ArrayLike, source: Source, what: str) -> npt.NDArray[Any]:
         return np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise SpectraError(f"{source}: {what} are no numbers ({error}).") from error
+
+
+def _signal_column(raw: RawSpectra, source: Source) -> tuple[str | None, dict[int, str], list[str]]:
+    """What a column `signal` says: one for all, why rows are not of the one that is asked for, and a note on several."""
+    column = [str(value) for value in raw.metadata.get("signal", ())]
+    known = sorted({value for value in column if value in SIGNALS})
+    if len(known) == 1 and len(set(column)) == 1:
+        return known[0], {}, []
+    if len(known) < 2:
+        return None, {}, []
+    if source.signal is None:
+        return None, {}, [f"the column 'signal' says {' and '.join(known)}; nothing is known of all spectra"]
+    others = {i: value for i, value in enumerate(column) if value != source.signal}
+    return None, {i: f"its column 'signal' says {value!r}, not {source.signal}" for i, value in others.items()}, []
 
 
 def _signal(found: str | None, source: Source) -> str | None:

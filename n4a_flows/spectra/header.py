@@ -14,7 +14,7 @@ from n4a_flows.storage.axis import Unit
 _UNIT = r"nm|nanomet(?:er|re)s?|µm|μm|um|micromet(?:er|re)s?|microns?|cm-1|cm\^-1|cm\^\(-1\)|1/cm|cm⁻¹|cm−1|cm\*\*-1"
 _NAME = re.compile(
     rf"(?P<prefix>x|wl|wn|w|wave|wavelength|wavenumber|lambda|λ|nm|abs|absorbance|a|r|refl|reflectance|t|spc|spec|spectrum|nir|v)?"
-    rf"[\s_.\-]*(?P<value>\d+(?:[.,]\d+)?)[\s_.]*[\[(]?(?P<unit>{_UNIT})?[\])]?",
+    rf"[\s_.\-@(\[]*(?P<value>\d+(?:[.,]\d+)?)[\s_.]*[\[(]?(?P<unit>{_UNIT})?[\])]*",
     re.IGNORECASE,
 )
 _CORNER = re.compile(

@@ -64,6 +64,7 @@ def test_the_same_spectra_in_other_clothes(write, data: bytes) -> None:
         ("950 nm,960 nm,970 nm", Axis([950, 960, 970], "nm")),
         ("X950.5,X960.5,X970.5", Axis([950.5, 960.5, 970.5], "nm")),
         ("wl_950,wl_960,wl_970", Axis([950, 960, 970], "nm")),
+        ("R(950 nm),R(960 nm),R(970 nm)", Axis([950, 960, 970], "nm")),
         ("0.95 µm,0.96 µm,0.97 µm", Axis([0.95, 0.96, 0.97], "um")),
         ("10000cm-1,9990cm-1,9980cm-1", Axis([10000, 9990, 9980], "cm-1")),
         ("10000,9990,9980", Axis([10000, 9990, 9980], "cm-1")),
@@ -156,6 +157,18 @@ def test_percent_declared_as_absorbance_is_refused(write) -> None:
     ):
         read_spectra(write(text), signal="absorbance")
     assert read_spectra(write(text), signal="percent_reflectance").signal == "percent_reflectance"
+
+
+def test_a_column_that_says_the_signal_of_each_row(write) -> None:
+    one = read_spectra(write("id,signal,850,860\na,reflectance,0.5,0.6\nb,reflectance,0.6,0.7\n"))
+    assert one.signal == "reflectance"
+    file = write("id,signal,850,860\na,reflectance,0.5,0.6\nb,absorbance,0.6,0.7\n")
+    both = read_spectra(file)
+    assert (both.signal, both.n_samples) == (None, 2)
+    assert both.notes == ["the column 'signal' says absorbance and reflectance; nothing is known of all spectra"]
+    chosen = read_spectra(file, signal="absorbance")
+    assert chosen.sample_ids == ["b"]
+    assert [row.reason for row in chosen.rejected] == ["its column 'signal' says 'reflectance', not absorbance"]
 
 
 def test_a_file_that_ends_in_the_middle_of_its_last_number(write) -> None:

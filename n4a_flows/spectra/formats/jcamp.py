@@ -9,24 +9,13 @@ import numpy as np
 
 from n4a_flows.spectra.contained import library, quiet
 from n4a_flows.spectra.guards import MAX_POINTS
+from n4a_flows.spectra.header import unit_in
 from n4a_flows.spectra.raw import RawSpectra, Source
 from n4a_flows.spectra.registry import Reader
 from n4a_flows.spectra.scale import share_or_percent
 from n4a_flows.storage.axis import Unit
 from n4a_flows.storage.errors import SpectraError
 
-_UNITS: dict[str, Unit] = {
-    "1/CM": "cm-1",
-    "CM-1": "cm-1",
-    "CM^-1": "cm-1",
-    "NANOMETERS": "nm",
-    "NANOMETRES": "nm",
-    "NM": "nm",
-    "MICROMETERS": "um",
-    "MICROMETRES": "um",
-    "MICRONS": "um",
-    "UM": "um",
-}
 _UNKNOWN_SIGNALS = ("ARBITRARY", "ARBITRARY UNITS", "")
 _REPEATS = {sign.encode(): times for sign, times in zip("STUVWXYZs", range(1, 10), strict=True)}
 _MAX_REPEATED = 3_000_000
@@ -45,7 +34,8 @@ def read(source: Source) -> RawSpectra:
     said: list[str] = []
     quiet(jcamp, lambda *words: said.append(" ".join(map(str, words))))
     try:
-        document = jcamp.read(_lines(source))
+        lines = _lines(source)
+        document = jcamp.read(lines)
     finally:
         quiet(jcamp)
     # The last line of real files fails this check now and then; more of them do not fit together.
@@ -64,6 +54,8 @@ def read(source: Source) -> RawSpectra:
             raise SpectraError(f"{source} holds both {signal} and {found}; save each in a file of its own.")
         signal = found
         spectra.append((x, y))
+    if len(blocks) == 1 and not _begins_at(lines, first, spectra[0][0]):
+        raise SpectraError(f"{source} declares another FIRSTX than its table begins at; the file is damaged.")
     titles = [str(block.get("title", "")).strip() for block in blocks]
     return RawSpectra(
         X=np.array([y for _, y in spectra]),
@@ -111,20 +103,26 @@ def _points(block: dict[str, Any], source: Source) -> tuple[Any, Any]:
     x, y = np.asarray(block["x"], dtype=np.float64), np.asarray(block["y"], dtype=np.float64)
     if declared is None or not len(x) == len(y) == declared:
         raise SpectraError(f"{source} declares {declared} points, but {len(y)} were found; the file is damaged.")
-    for label, value in (("firstx", x[0]), ("lastx", x[-1])):
-        said = block.get(label)
-        if isinstance(said, int | float) and abs(said - value) > 0.5 * abs(x[-1] - x[0]) / max(len(x) - 1, 1):
-            raise SpectraError(
-                f"{source} declares {label.upper()} {said:g}, but its points say {value:g}; it is damaged."
-            )
     return x, y
+
+
+def _begins_at(lines: list[str], block: dict[str, Any], x: Any) -> bool:
+    """Whether the table begins where the header says, with its numbers scaled or not; the library looks at the header alone."""
+    table = next((i for i, line in enumerate(lines) if re.match(r"\s*##\s*XYDATA", line, re.IGNORECASE)), None)
+    begin = re.match(r"\s*[+-]?\d+(?:\.\d+)?", lines[table + 1]) if table is not None else None
+    if begin is None:
+        return True
+    factor = float(block.get("xfactor", 1) or 1)
+    allowed = abs(x[-1] - x[0]) / max(len(x) - 1, 1) + abs(factor)
+    return bool(min(abs(float(begin[0]) * factor - x[0]), abs(float(begin[0]) - x[0])) <= allowed)
 
 
 def _unit(block: dict[str, Any], source: Source) -> Unit:
     said = str(block.get("xunits", "")).strip().upper()
-    if said not in _UNITS:
+    unit = unit_in(said)
+    if unit is None:
         raise SpectraError(f"{source} has its axis in {said or 'no unit'!r}; only nm, µm and 1/cm are read.")
-    return _UNITS[said]
+    return unit
 
 
 def _signal(block: dict[str, Any], y: Any, source: Source) -> str | None:

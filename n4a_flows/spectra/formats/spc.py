@@ -26,7 +26,7 @@ _UNITS: dict[str, Unit] = {"XWAVEN": "cm-1", "XUMETR": "um", "XNMETR": "nm"}
 _SIGNALS = {"YABSRB": "absorbance", "YLOGDR": "absorbance", "YKMONK": "kubelka_munk"}
 _SCALED = {"YTRANS": "transmittance", "YREFLEC": "reflectance"}
 _PERCENT = ("percent_reflectance", "percent_transmittance")
-_OWN_AXES, _OWN_LABELS, _OWN_X, _SHORT = 0x40, 0x20, 0x80, 0x01
+_OWN_AXES, _RANDOM, _OWN_X, _SHORT = 0x40, 0x08, 0x80, 0x01
 
 
 def read(source: Source) -> RawSpectra:
@@ -40,7 +40,9 @@ def read(source: Source) -> RawSpectra:
     """
     points, count = _check_header(source)
     low_level = library("spc_io.low_level", "vendor", "spc-io", source)
-    found = low_level.SpcRaw.from_bytes_io(io.BytesIO(source.data))
+    # Without its log, which holds nothing that is needed, and which the library cannot always read.
+    data = source.data[:_LOG] + bytes(4) + source.data[_LOG + 4 :]
+    found = low_level.SpcRaw.from_bytes_io(io.BytesIO(data))
     head = found.main_header
     axis = np.linspace(head.ffirst, head.flast, points) if found.xarray is None else np.asarray(found.xarray, float)
     X = np.array([np.asarray(sub.yarray, dtype=np.float64) for sub in found.subs])
@@ -65,6 +67,10 @@ def _check_header(source: Source) -> tuple[int, int]:
     if flags & _OWN_AXES:
         raise SpectraError(
             f"{source} has an axis for each spectrum (XYXY), which is not read; save the spectra singly."
+        )
+    if flags & _RANDOM:
+        raise SpectraError(
+            f"{source} orders its spectra by arbitrary times, which is not read; save the spectra singly."
         )
     if not (2 <= points <= MAX_POINTS and count >= 1 and points * count <= MAX_VALUES):
         raise SpectraError(
