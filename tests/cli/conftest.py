@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 
@@ -16,10 +17,14 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     def call(*arguments: object, code: int = 0) -> str:
         monkeypatch.setattr(sys, "argv", ["n4a-flows", *map(str, arguments)])
         capsys.readouterr()
+        # The command keeps Prefect's logs off the console by its environment, which this process read before.
+        logging.disable(logging.CRITICAL)
         try:
             ended: object = run()
         except SystemExit as error:
             ended = error.code or 0
+        finally:
+            logging.disable(logging.NOTSET)
         shown, said = capsys.readouterr()
         assert ended == code, said
         if code != 1:

@@ -84,22 +84,22 @@ def test_the_demo_shows_the_main_job_and_a_second_one_scores_nothing_twice(n4a_f
         assert sorted(store.scored_files()["status"].to_list()) == ["quarantined"] + 43 * ["scored"]
 
 
-def test_train_predict_and_export(n4a_flows: Run, tmp_path: Path) -> None:
+def test_train_predict_and_export(command: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "pls.yaml").write_text(PIPELINE)
     (tmp_path / "incoming").mkdir()
     (tmp_path / "incoming" / "broken.csv").write_text("garbage")
 
-    trained = n4a_flows("train", "tecator", "--target", "fat", "--pipeline", "pls.yaml")
-    assert trained.returncode == 0, trained.stderr
-    chain_id = trained.stdout.split("best chain for fat: ")[1].strip()
-    predicted = n4a_flows("predict", chain_id, "incoming")
-    assert predicted.stdout.startswith("0 scored, 0 skipped, 1 quarantined")
-    assert "broken.csv" in predicted.stdout
-    exported = n4a_flows("export", "best", "--dataset", "tecator", "--file-name", "fat.n4a")
-    assert exported.stdout.startswith(str(tmp_path / "workspace" / "exports" / "fat.n4a"))
+    trained = command("train", "tecator", "--target", "fat", "--pipeline", "pls.yaml")
+    chain_id = trained.split("best chain for fat: ")[1].strip()
+    predicted = command("predict", chain_id, "incoming")
+    assert predicted.startswith("0 scored, 0 skipped, 1 quarantined")
+    assert "broken.csv" in predicted
+    exported = command("export", "best", "--dataset", "tecator", "--file-name", "fat.n4a")
+    assert exported.startswith(str(tmp_path / "workspace" / "exports" / "fat.n4a"))
     assert (tmp_path / "workspace" / "exports" / "fat.n4a").is_file()
 
-    assert "outside" in only_line(n4a_flows("export", chain_id, "--file-name", str(tmp_path / "fat.n4a")))
+    assert "outside" in command("export", chain_id, "--file-name", tmp_path / "fat.n4a", code=1)
 
 
 @pytest.mark.parametrize(
@@ -113,23 +113,27 @@ def test_train_predict_and_export(n4a_flows: Run, tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_one_clear_line_and_leaves_nothing_behind(
-    n4a_flows: Run, tmp_path: Path, arguments: list[str], said: str
+    command: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "pls.yaml").write_text(PIPELINE)
     (tmp_path / "broken.yaml").write_text("[: {")
     (tmp_path / "forbidden.yaml").write_text("[os.system, sklearn.cross_decomposition.PLSRegression]")
 
-    assert said in only_line(n4a_flows("train", *arguments))
+    assert said in command("train", *arguments, code=1)
     assert not (tmp_path / "workspace").exists()
 
 
-def test_a_workspace_that_cannot_be_written_or_is_not_there(n4a_flows: Run, tmp_path: Path) -> None:
+def test_a_workspace_that_cannot_be_written_or_is_not_there(
+    n4a_flows: Run, command: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     (tmp_path / "pls.yaml").write_text(PIPELINE)
 
-    assert "file/ws" in only_line(n4a_flows("demo", "--workspace", "file/ws"))
+    assert "file/ws" in command("demo", "--workspace", "file/ws", code=1)
     assert "file/ws" in only_line(n4a_flows("train", "tecator", "-t", "fat", "-p", "pls.yaml", "-w", "file/ws"))
-    assert "no workspace" in only_line(n4a_flows("predict", "best", "incoming", "--workspace", "nowhere"))
+    assert "no workspace" in command("predict", "best", "incoming", "--workspace", "nowhere", code=1)
     assert not (tmp_path / "nowhere").exists()
 
 
