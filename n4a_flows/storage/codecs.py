@@ -142,7 +142,7 @@ def _dumps(obj: Any, format: str) -> bytes:
     return pickle.dumps(obj, protocol=pickle.HIGHEST_PROTOCOL)
 
 
-_SAMPLE = 16_384
+_SAMPLE = 4_096
 _WORTH = 0.85
 
 

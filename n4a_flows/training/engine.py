@@ -16,7 +16,7 @@ from n4a_flows.storage.json_values import canonical_json
 from n4a_flows.storage.probes import Probe
 from n4a_flows.training.definition import PlannedPipeline
 from n4a_flows.training.fitting import Fitted, Rows, SharedFits, Step, StepFailedError, TrainingError, steps_of
-from n4a_flows.training.metrics import Scores, consistency, score, score_classes
+from n4a_flows.training.metrics import Measured, Scores, consistency, score, score_classes
 from n4a_flows.training.options import TrainingOptions
 from n4a_flows.training.partition import Partition, folds_of, partition_rows, target_values
 from n4a_flows.training.results import ChainDraft, FoldPrediction, Labels, LogEntry, TrainedPipeline, Values
@@ -134,12 +134,13 @@ def _train(
             classify=first.task == "classification",
             keep=options.keep_fold_models or key == FINAL,
         )
+        measured = {} if fits.classify else {part: Measured(y[rows]) for part, rows in parts.items()}
         for number, outcome in fits.fit(alive):
             if isinstance(outcome, StepFailedError):
                 results[number].error = str(outcome)
             else:
                 results[number].fitted[key] = outcome
-                results[number].predictions += _predictions(outcome, y, parts, key, first.task == "classification")
+                results[number].predictions += _predictions(outcome, y, parts, key, measured)
     return {
         number: _trained(replace(blank, planned=planned), results[number], spectra, rows, folds, options)
         for number, planned in group.items()
@@ -162,17 +163,25 @@ def _folds(
 
 
 def _predictions(
-    fitted: Fitted, y: Labels, parts: Mapping[str, npt.NDArray[np.int64]], key: str, classify: bool
+    fitted: Fitted,
+    y: Labels,
+    parts: Mapping[str, npt.NDArray[np.int64]],
+    key: str,
+    measured: Mapping[str, Measured],
 ) -> list[FoldPrediction]:
-    """What is recorded of one fold: its validation and test rows; of the refit, its test or else its training rows."""
+    """What is recorded of one fold: its validation and test rows; of the refit, its test or else its training rows.
+
+    `measured` holds the laboratory values of each part, and nothing for classes.
+    """
     scores: dict[str, Scores] = {}
     for name, predicted in fitted.predicted.items():
         if name != "probe":
-            known, proba = y[parts[name]], fitted.probabilities.get(name)
             scores[name] = (
-                score_classes(known, predicted, proba, fitted.classes) if classify else score(known, predicted)
+                measured[name].score(predicted)
+                if measured
+                else score_classes(y[parts[name]], predicted, fitted.probabilities.get(name), fitted.classes)
             )
-    if not classify:
+    if measured:
         for name in scores.keys() - {"train"}:
             scores[name]["consistency"] = consistency(scores["train"]["sep"], scores[name]["sep"])
     recorded = ("val", "test") if key != FINAL else ("test",) if "test" in scores else ("train",)

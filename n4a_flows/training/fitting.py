@@ -7,8 +7,9 @@ the steps of one pipeline are held at a time. Models that differ in nothing but 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -174,7 +175,8 @@ class SharedFits:
             began = time.perf_counter()
             try:
                 model = cut.get(model_step.key) or self._model(level, model_step)
-                predicted, probabilities, classes = self._predictions(level, model, model_step)
+                predict = model.predict if model_step.key not in cut else partial(pls_sweep.predict, model)
+                predicted, probabilities, classes = self._predictions(level, model, predict)
                 artifact = self._bytes(model, model_step)
             # Any class may be a step and raise anything; its failure is this pipeline's result, with the reason.
             except Exception as error:  # noqa: BLE001
@@ -262,14 +264,14 @@ class SharedFits:
         return model.fit(level.X.copy(), level.y.copy())
 
     def _predictions(
-        self, level: _Level, model: Any, step: Step
+        self, level: _Level, model: Any, predict: Callable[[Values], Any]
     ) -> tuple[dict[str, Labels], dict[str, Values], list[str]]:
         predicted: dict[str, Labels] = {}
         probabilities: dict[str, Values] = {}
         for name, part in {"train": level.X, **level.parts}.items():
             if not len(part):
                 continue
-            y = np.asarray(model.predict(part.copy()))
+            y = np.asarray(predict(part.copy()))
             if y.size != len(part):
                 raise TrainingError(f"the model predicts an array of shape {y.shape} for {len(part)} spectra")
             y = y.ravel()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -172,19 +174,45 @@ def _ratio(one: float | None, other: float | None) -> float | None:
     return None if one is None or not other else one / other
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Laboratory values that many predictions are scored against: what depends on them alone is worked out once.
+
+    Attributes
+    ----------
+    y_true
+        float64 (n_samples,), in the unit of the target.
+    """
+
+    y_true: Values
+
+    @cached_property
+    def _deviation(self) -> float | None:
+        return _deviation(self.y_true)
+
+    @cached_property
+    def _interquartile(self) -> float:
+        return _interquartile(self.y_true)
+
+    def score(self, y_pred: Values) -> Scores:
+        """What the function `score` gives for these values and predictions."""
+        y_true = self.y_true
+        spread = sep(y_true, y_pred)
+        return {
+            "rmse": rmse(y_true, y_pred),
+            "mae": mae(y_true, y_pred),
+            "r2": r2(y_true, y_pred),
+            "bias": bias(y_true, y_pred),
+            "sep": spread,
+            "slope": slope(y_true, y_pred),
+            "rpd": _ratio(self._deviation, spread),
+            "rpiq": _ratio(self._interquartile, spread),
+        }
+
+
 def score(y_true: Values, y_pred: Values) -> Scores:
     """All scores of a regression by name: `rmse`, `mae`, `bias`, `sep` in the unit of the target, the others without unit."""
-    spread = sep(y_true, y_pred)
-    return {
-        "rmse": rmse(y_true, y_pred),
-        "mae": mae(y_true, y_pred),
-        "r2": r2(y_true, y_pred),
-        "bias": bias(y_true, y_pred),
-        "sep": spread,
-        "slope": slope(y_true, y_pred),
-        "rpd": _ratio(_deviation(y_true), spread),
-        "rpiq": _ratio(_interquartile(y_true), spread),
-    }
+    return Measured(y_true).score(y_pred)
 
 
 def score_classes(

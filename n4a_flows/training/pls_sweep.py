@@ -48,6 +48,12 @@ def cut(model: PLSRegression, sizes: Iterable[int]) -> dict[int, PLSRegression]:
     return {size: model if size == model.n_components else _cut(model, size) for size in sizes}
 
 
+def predict(model: PLSRegression, X: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """What `model.predict(X)` gives for float64 spectra, to the last bit, without looking at them again for every size."""
+    y: npt.NDArray[np.float64] = (X - model._x_mean) @ model.coef_.T + model.intercept_
+    return y.ravel() if model._predict_1d else y
+
+
 def _cut(model: PLSRegression, size: int) -> PLSRegression:
     held: dict[str, Any] = vars(model)
     kept: dict[str, Any] = {name: np.ascontiguousarray(held[name][:, :size]) for name in _BY_COMPONENT}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from os import PathLike
 from typing import Any
 
@@ -17,6 +18,7 @@ from n4a_flows.training.engine import Work, train_pipelines
 from n4a_flows.training.options import TrainingOptions
 from n4a_flows.training.partition import check_data, targets_of, training_spectra
 from n4a_flows.training.record import RecordedPipeline, record_pipelines
+from n4a_flows.training.results import TrainedPipeline
 
 
 class PipelineRunner:
@@ -118,13 +120,31 @@ class PipelineRunner:
         self.last_recorded = []
         run_id = self.last_run_id = store.begin_run(**run_document(definition, spectra, targets, options, name=name))
         try:
-            for chunk in chunks(planned, targets, options.chunk_size):
-                self.last_recorded += record_pipelines(store, run_id, train_pipelines(chunk, spectra, options))
+            trained = (train_pipelines(c, spectra, options) for c in chunks(planned, targets, options.chunk_size))
+            for recorded in _recorded(store, run_id, trained):
+                self.last_recorded += recorded
             conclude_run(store, run_id, self.last_recorded, options.metric_for(planned[0].task), options)
         except BaseException as error:
             store.fail_run(run_id, f"{type(error).__name__}: {error}")
             raise
         return store.query_predictions(run_id=run_id)
+
+
+def _recorded(
+    store: WorkspaceStore, run_id: str, trained: Iterable[list[TrainedPipeline]]
+) -> Iterator[list[RecordedPipeline]]:
+    """Record chunks as they come; while the disk syncs one, the next is trained."""
+    if store.in_transaction:  # the caller's, and its thread's
+        yield from (record_pipelines(store, run_id, chunk) for chunk in trained)
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="n4a-record") as recorder:
+        waiting: Future[list[RecordedPipeline]] | None = None
+        for chunk in trained:
+            if waiting is not None:
+                yield waiting.result()
+            waiting = recorder.submit(record_pipelines, store, run_id, chunk)
+        if waiting is not None:
+            yield waiting.result()
 
 
 def chunks(planned: Sequence[PlannedPipeline], targets: Sequence[str], size: int) -> Iterator[list[Work]]:

@@ -47,7 +47,8 @@ def test_a_pls_cut_from_a_larger_one_is_the_one_of_its_own_fit_to_the_last_byte(
     for size, model in pls_sweep.cut(largest, range(1, 26)).items():
         alone = PLSRegression(size, scale=scale).fit(tecator.X, y)
         assert dumped(model) == dumped(alone)
-        np.testing.assert_array_equal(model.predict(tecator.X[:7]), alone.predict(tecator.X[:7]))
+        for X in (tecator.X[:1], tecator.X[:7], tecator.X):
+            np.testing.assert_array_equal(pls_sweep.predict(model, X), alone.predict(X))
 
 
 def test_nothing_is_cut_where_sizes_are_not_alike() -> None:

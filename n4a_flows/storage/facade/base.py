@@ -81,6 +81,11 @@ class StoreBase:
         """Whether verbs that write are refused."""
         return bool(self._settings["read_only"])
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether this thread has begun a transaction of this workspace."""
+        return self._database.unit is not None
+
     def transaction(self) -> AbstractContextManager[UnitOfWork]:
         """Make any number of verbs one atomic commit.
 
