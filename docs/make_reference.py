@@ -93,7 +93,11 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "Spectra",
         ("read_spectra", "load_dataset", "load_tecator", "with_test_set", "Spectra", "RejectedRow", "match", "Matched"),
     ),
-    ("n4a_flows.spectra", "Other names of the spectra room", ("SHIPPED", "Unit", "Signal")),
+    (
+        "n4a_flows.spectra",
+        "Other names of the spectra room",
+        ("SHIPPED", "Unit", "Signal", "known_suffixes", "readers_in_use"),
+    ),
     (
         "n4a_flows.training",
         "Training",

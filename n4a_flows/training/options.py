@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
-
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from n4a_flows.storage.codecs import DEFAULT_ALLOWED_MODULES
 from n4a_flows.storage.errors import InvalidInputError
 from n4a_flows.training.metrics import DEFAULT_METRIC, METRICS, Metric, Task
 
 DEFAULT_SPLIT_COLUMN = "split"
-
-
-def _pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"{text!r} is no regular expression: {error}") from error
-    return text
 
 
 class TrainingOptions(BaseModel):
@@ -72,7 +62,7 @@ class TrainingOptions(BaseModel):
             "Column (or sample_id) whose equal values are replicates of one sample: they never sit on both sides of a split."
         ),
     )
-    group_pattern: Annotated[str, AfterValidator(_pattern)] | None = Field(
+    group_pattern: str | None = Field(
         default=None,
         title="Group pattern",
         description=(
@@ -141,6 +131,15 @@ class TrainingOptions(BaseModel):
         title="Allowed modules",
         description="Modules, besides scikit-learn, chemotools, numpy and scipy, whose classes a definition may name.",
     )
+
+    @field_validator("group_pattern")
+    @classmethod
+    def _is_a_pattern(cls, text: str | None) -> str | None:
+        try:
+            re.compile(text or "")
+        except re.error as error:
+            raise ValueError(f"{text!r} is no regular expression: {error}") from error
+        return text
 
     @model_validator(mode="after")
     def _one_test_set(self) -> TrainingOptions:
