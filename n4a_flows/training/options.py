@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from n4a_flows.storage.codecs import DEFAULT_ALLOWED_MODULES
