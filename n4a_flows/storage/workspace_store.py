@@ -6,6 +6,7 @@ import os
 
 from n4a_flows.storage.facade.artifacts import ArtifactVerbs
 from n4a_flows.storage.facade.backups import BackupVerbs
+from n4a_flows.storage.facade.chains import ChainVerbs
 from n4a_flows.storage.facade.checking import CheckVerbs
 from n4a_flows.storage.facade.files import FileVerbs
 from n4a_flows.storage.facade.naming import NamingVerbs
@@ -16,7 +17,7 @@ from n4a_flows.storage.upgrade import UpgradeReport, upgrade
 
 
 class WorkspaceStore(
-    RunVerbs, ArtifactVerbs, FileVerbs, ScoringVerbs, NamingVerbs, UpkeepVerbs, BackupVerbs, CheckVerbs
+    RunVerbs, ArtifactVerbs, ChainVerbs, FileVerbs, ScoringVerbs, NamingVerbs, UpkeepVerbs, BackupVerbs, CheckVerbs
 ):
     """A workspace folder: `store.duckdb` and content-addressed `artifacts/`.
 

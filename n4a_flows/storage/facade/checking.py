@@ -6,11 +6,11 @@ from n4a_flows.storage import check, check_bytes, repair
 from n4a_flows.storage.check import CheckLevel, CheckReport
 from n4a_flows.storage.codecs import refuse_untrusting
 from n4a_flows.storage.errors import TransactionError
-from n4a_flows.storage.facade.chains import ChainVerbs
+from n4a_flows.storage.facade.replaying import ReplayVerbs
 from n4a_flows.storage.repair import RepairReport
 
 
-class CheckVerbs(ChainVerbs):
+class CheckVerbs(ReplayVerbs):
     """Checking and repair."""
 
     def check(self, level: CheckLevel = "quick", sample: float = 1.0) -> CheckReport:

@@ -11,11 +11,11 @@ from n4a_flows.storage.bundles import ImportReport, collecting, importing, reade
 from n4a_flows.storage.bundles.importing import Versions
 from n4a_flows.storage.codecs import Trust, check_trust
 from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
-from n4a_flows.storage.facade.chains import ChainVerbs
 from n4a_flows.storage.facade.predictions import PredictionVerbs
+from n4a_flows.storage.facade.replaying import ReplayVerbs
 
 
-class FileVerbs(ChainVerbs, PredictionVerbs):
+class FileVerbs(ReplayVerbs, PredictionVerbs):
     """Exports and imports."""
 
     def export_chain(self, chain_id: str, output_path: str | os.PathLike[str], format: str = "n4a") -> Path:
