@@ -67,7 +67,7 @@ def match(spectra: Spectra, context: ChainContext, *, resample: bool = False) ->
 
     Examples
     --------
-    >>> percent = Spectra(100 * 10 ** -spectra.X, spectra.axis.to("cm-1"), spectra.sample_ids, signal="percent_reflectance")
+    >>> percent = Spectra(100 * 10**-spectra.X, spectra.axis.to("cm-1"), spectra.sample_ids, signal="percent_reflectance")
     >>> matched = match(percent, store.get_chain_context(chain_id))
     >>> matched.conversions
     ['percent_reflectance to absorbance', 'cm-1 to nm']
