@@ -34,7 +34,7 @@ torture: $(VENV)/.installed  ## the long versions of the tests that look for los
 		tests/storage/test_torture.py tests/storage/test_full_disk.py \
 		tests/storage/test_two_processes.py tests/storage/test_state_machine.py tests/storage/test_check.py \
 		tests/storage/test_defects.py tests/storage/test_upgrade.py tests/storage/test_backup.py \
-		tests/prefect/test_killed_while_scoring.py \
+		tests/prefect/test_killed_while_scoring.py tests/prefect/test_train_and_record.py \
 		tests/spectra/test_damaged_files.py
 
 lint: $(VENV)/.installed

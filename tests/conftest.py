@@ -28,10 +28,12 @@ os.environ.update(
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[str]:
     """The address of the API of a Prefect server with a database of its own; flows of this process use it."""
-    from prefect.settings import PREFECT_API_URL
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=120):
+    # Every flow would wait a second for its heartbeat to stop.
+    quick = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with prefect_test_harness(server_startup_timeout=120), temporary_settings(quick):
         yield PREFECT_API_URL.value()
 
 
