@@ -22,6 +22,7 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 
 import numpy as np
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
 from n4a_flows import WorkspaceStoreBlock
 from n4a_flows.flows import predict_new_spectra
@@ -70,12 +71,12 @@ def main(count: int) -> None:
 
         with get_client(sync_client=True) as client:
             client.api_healthcheck()
-            before = len(client.read_task_runs())
             began = time.perf_counter()
-            summary = predict_new_spectra(block, chain, str(folder / "incoming"))
+            state = predict_new_spectra(block, chain, str(folder / "incoming"), return_state=True)
             flow = time.perf_counter() - began
-            assert summary.scored == count
-            runs = len(client.read_task_runs()) - before  # the server lists 200 at most
+            assert state.result().scored == count
+            mine = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+            runs = len(client.read_task_runs(flow_run_filter=mine))
             print(f"flow            {flow:7.2f} s, {count / flow:6.0f} files/s, {megabytes():.0f} MB, {runs} task runs")
             began = time.perf_counter()
             assert predict_new_spectra(block, chain, str(folder / "incoming")).skipped == count

@@ -428,7 +428,7 @@ def test_killed_at_any_step_it_leaves_the_old_or_the_new_and_can_be_run_again(
             _KILLED_AT_EVERY_STEP,
             original.folder,
             tmp_path,
-            "4" if os.environ.get("N4A_LONG") else "64",
+            "4" if os.environ.get("N4A_LONG") else "128",
         ],
         check=True,
         capture_output=True,
