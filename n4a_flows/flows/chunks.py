@@ -14,7 +14,7 @@ from prefect.utilities.annotations import opaque
 T = TypeVar("T")
 R = TypeVar("R")
 
-MOST_CHUNKS = 50
+MOST_CHUNKS = 48
 """Each chunk is two task runs, one to work and one to record; more than a hundred in a flow run clog the server."""
 
 _IN_FLIGHT = 16
