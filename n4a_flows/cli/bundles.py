@@ -48,6 +48,7 @@ def import_bundle(
 
     Example: n4a-flows import fat.n4a --trust modules --alias meat/fat/champion
     """
+    verify_bundle(bundle)  # before a workspace is made for it
     with WorkspaceStore(workspace) as store:
         report = store.import_bundle(bundle, trust=trust, versions=versions)
         if alias is not None:

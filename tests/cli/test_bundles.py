@@ -40,6 +40,7 @@ def test_a_damaged_bundle_is_one_line(command: Command, bundle: Path, tmp_path: 
     damaged.write_bytes(bundle.read_bytes()[:-100])
     command("inspect", damaged, code=1)
     command("import", damaged, "-w", tmp_path / "ws", code=1)
+    assert not (tmp_path / "ws").exists(), "no workspace is made for it"
     assert "nowhere.n4a" in command("inspect", tmp_path / "nowhere.n4a", code=1)
 
 
