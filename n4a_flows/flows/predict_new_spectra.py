@@ -192,11 +192,13 @@ def _score(
         for digest, files in chunk.files.items():
             if files:
                 chain_id = packages[digest].context.chain_id
-                counts.add(
-                    tasks.record_scoring(
-                        store, chain_id, whole(files), flow_run.id, readers=reading.readers, rescore=options.rescore
-                    )
+                recorded = tasks.record_scoring(
+                    store, chain_id, whole(files), flow_run.id, readers=reading.readers, rescore=options.rescore
                 )
+                counts.add(recorded)
+                # Prefect keeps what a task returned until the flow ends; of a large folder that would be all of it.
+                recorded.clear()
+        chunk.files.clear()
         counts.postponed += len(chunk.postponed)
         progress.advance(chunk.looked_at)
     return counts
