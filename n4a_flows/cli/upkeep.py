@@ -170,13 +170,13 @@ def retain(
         out.print(f"{report.removed_runs} runs and {report.removed_pipelines} pipelines deleted")
 
 
-def reap(workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+def reap(workspace: Workspace = DEFAULT_WORKSPACE, dry_run: DryRun = False, as_json: AsJson = False) -> None:
     """Mark runs as failed whose process is gone from this machine. Those of Prefect flows are left to the flow `maintain`.
 
     Example: n4a-flows reap
     """
     with opened(workspace) as store:
-        reaped = store.reap_dead_runs()
+        reaped = store.reap_dead_runs(dry_run=dry_run)
     if as_json:
         print_json([asdict(run) for run in reaped])
         return

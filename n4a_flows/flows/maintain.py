@@ -49,8 +49,8 @@ def maintain(
         When the store stays busy, or a backup is being made of it; what was done before stays done.
     """
     done = Maintenance(options.dry_run, tasks.check(store), _database_size(store))
-    if done.check.ok and options.reap and not options.dry_run:
-        done = replace(done, reaped=tuple(tasks.reap_dead_runs(store, flow_run_is_over)))
+    if done.check.ok and options.reap:
+        done = replace(done, reaped=tuple(tasks.reap_dead_runs(store, flow_run_is_over, options.dry_run)))
     if done.check.ok and options.retention is not None:
         done = _retain(store, options.retention, done)
     if done.check.ok and options.collect_garbage:

@@ -30,10 +30,12 @@ def check(store: WorkspaceStoreBlock, level: CheckLevel = "quick", sample: float
 
 
 @storage_task("reap dead runs")
-def reap_dead_runs(store: WorkspaceStoreBlock, flow_run_is_over: FlowRunIsOver | None = None) -> list[ReapedRun]:
+def reap_dead_runs(
+    store: WorkspaceStoreBlock, flow_run_is_over: FlowRunIsOver | None = None, dry_run: bool = False
+) -> list[ReapedRun]:
     """End as failed the runs whose flow run is over, or, without a flow run, whose process is gone from this host."""
     with store.open() as workspace:
-        return workspace.reap_dead_runs(flow_run_is_over)
+        return workspace.reap_dead_runs(flow_run_is_over, dry_run=dry_run)
 
 
 @storage_task("plan retention")

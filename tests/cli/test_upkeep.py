@@ -107,6 +107,7 @@ def test_retention_shows_its_plan_and_carries_it_out(run: Run, workspace: Path) 
 def test_reap_ends_what_a_dead_process_left(run: Run, workspace: Path) -> None:
     begin = "import sys; from n4a_flows.storage import WorkspaceStore as W; W(sys.argv[1]).begin_run('lost', {}, [])"
     subprocess.run([sys.executable, "-c", begin, workspace], check=True)
+    assert "1 runs had died" in run("reap", "-w", workspace, "--dry-run").stdout
     [reaped] = json.loads(run("reap", "-w", workspace, "--json").stdout)
     assert reaped["name"] == "lost"
     assert "0 runs had died" in run("reap", "-w", workspace).stdout

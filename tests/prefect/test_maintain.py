@@ -124,6 +124,9 @@ def test_the_server_tells_which_runs_are_dead(block: WorkspaceStoreBlock) -> Non
         client.set_flow_run_state(over, Crashed(message="killed"), force=True)
     with block.open() as store:
         runs = {name: store.begin_run("r", {}, [], flow_run_id=str(name)) for name in (over, alive)}
+    assert maintain(block, MaintenanceOptions(dry_run=True)).reaped_runs == [runs[over]]
+    with block.open() as store:
+        assert len(store.running_runs()) == 2, "a dry run only names it"
     assert maintain(block).reaped_runs == [runs[over]]
     with block.open() as store:
         assert [origin.run_id for origin in store.running_runs()] == [runs[alive]]

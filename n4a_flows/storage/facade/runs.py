@@ -90,7 +90,9 @@ class RunVerbs(StoreBase):
         with self._writing("reap_run") as session:
             return origins.reap(session, run_id, reason)
 
-    def reap_dead_runs(self, flow_run_is_over: FlowRunIsOver | None = None) -> list[ReapedRun]:
+    def reap_dead_runs(
+        self, flow_run_is_over: FlowRunIsOver | None = None, *, dry_run: bool = False
+    ) -> list[ReapedRun]:
         """End the runs that died as failed: their flow run is over, or, without a flow run, their process is gone from this host.
 
         Parameters
@@ -98,17 +100,19 @@ class RunVerbs(StoreBase):
         flow_run_is_over
             Asks the server whether a flow run, by its id, has ended (None: it does not know that one). Without it, runs that belong
             to a flow run are left alone. What it raises is passed on, and nothing is changed then.
+        dry_run
+            Only find them.
 
         Returns
         -------
-        The runs that were ended.
+        The runs that were ended, or would be.
         """
         # The server is asked while nobody waits for the store.
         reasons = {origin: origin.why_dead(flow_run_is_over) for origin in self.running_runs()}
         return [
             ReapedRun(origin.run_id, origin.name, reason)
             for origin, reason in reasons.items()
-            if reason is not None and self.reap_run(origin.run_id, reason)
+            if reason is not None and (dry_run or self.reap_run(origin.run_id, reason))
         ]
 
     def get_run(self, run_id: str) -> dict[str, Any] | None:
