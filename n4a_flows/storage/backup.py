@@ -267,7 +267,7 @@ def _contents(session: Session) -> _Contents:
     version = schema.version_of(session)
     if version is None:
         raise SchemaError("The database of the backup holds no tables, so it is none of a workspace.")
-    schema.refuse_other_version(version)
+    schema.refuse_newer(version)
     rows = {table: int(session.rows(f"SELECT count(*) FROM {table}")[0][0]) for table in schema.COLUMNS}
     return _Contents(
         rows, dict(session.rows("SELECT artifact_path, content_hash FROM artifacts ORDER BY artifact_path"))
@@ -370,7 +370,7 @@ def _read_summary(path: Path) -> _Summary:
 
 def _verified(source: Path, summary: _Summary) -> _Contents:
     """What the backup holds, after every byte of it was compared with its hash."""
-    schema.refuse_other_version(summary.schema_version)
+    schema.refuse_newer(summary.schema_version)
     path = source / _database_name(summary.database_sha256)
     if not path.is_file() or _digest(path) != summary.database_sha256:
         raise WorkspaceError(

@@ -61,11 +61,14 @@ class ChainPackage:
         Axis, signal, target and digest.
     artifacts
         The bytes by artifact id; only those that predicting needs. They were compared with their SHA-256 when the package was made.
+    limits
+        The bytes of what predictions of the chain are judged by (an `npz`), compared likewise; None when it has none.
     """
 
     document: Mapping[str, Any]
     context: ChainContext
     artifacts: Mapping[str, StoredArtifact]
+    limits: bytes | None = None
 
     @property
     def digest(self) -> str:

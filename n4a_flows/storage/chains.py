@@ -45,7 +45,16 @@ class ChainContext:
     task_type
         `"regression"`, `"classification"` ..., or None.
     probe_artifact_id
-        The artifact with a few spectra and what the chain predicted for them (see `Probe`), or None. No part of the digest.
+        The artifact with a few spectra and what the chain predicted for them (see `Probe`), or None.
+    limits_artifact_id
+        The artifact with what predictions of the chain are judged by (an `npz`), or None.
+    parent_chain_id, parent_digest
+        The chain that this one was made from, for example by a slope and bias correction, and its digest; None when it was
+        trained afresh. The digest is known even where that chain is not.
+    unit
+        The unit of the target, for example `"% (m/m)"`, or None.
+
+    Probe, limits, parent and unit are no part of the digest.
     """
 
     chain_id: str
@@ -56,6 +65,15 @@ class ChainContext:
     target: str | None = None
     task_type: str | None = None
     probe_artifact_id: str | None = None
+    limits_artifact_id: str | None = None
+    parent_chain_id: str | None = None
+    parent_digest: str | None = None
+    unit: str | None = None
+
+    @property
+    def companions(self) -> tuple[str, ...]:
+        """Ids of the artifacts that go with the chain and are none of its steps: its probe and its limits."""
+        return tuple(item for item in (self.probe_artifact_id, self.limits_artifact_id) if item is not None)
 
 
 def save(
@@ -68,16 +86,20 @@ def save(
     target: str | None,
     task_type: str | None,
     probe_artifact_id: str | None,
+    limits_artifact_id: str | None,
+    parent_chain_id: str | None,
+    unit: str | None,
+    parent_digest: str | None = None,
 ) -> str:
     """Add a chain with its edges and context.
 
     `row` holds the document (steps, model_step_idx, fold_artifacts, shared_artifacts, branch_path, source_index) and the columns
-    pipeline_id, model_class, preprocessings, fold_strategy and dataset_name.
+    pipeline_id, model_class, preprocessings, fold_strategy and dataset_name. `parent_digest` is for a parent that is not here.
 
     Raises
     ------
     UnknownIdError
-        When the pipeline or an artifact does not exist; nothing is written then.
+        When the pipeline, the parent or an artifact does not exist; nothing is written then.
     InvalidInputError
         When the document is no chain.
     """
@@ -86,9 +108,12 @@ def save(
     if signal is not None and signal not in SIGNALS:
         raise InvalidInputError(f"Unknown signal {signal!r}: use one of {', '.join(SIGNALS)}.")
     require(session, "pipelines", row["pipeline_id"])
+    if parent_chain_id is not None:
+        parent_digest = context_of(session, parent_chain_id).digest
     edges = referenced_artifacts(document["steps"], document["fold_artifacts"], document["shared_artifacts"])
-    if probe_artifact_id is not None:
-        edges[probe_artifact_id] += 1
+    for companion in (probe_artifact_id, limits_artifact_id):
+        if companion is not None:
+            edges[companion] += 1
     hashes = artifacts.hashes_of(session, edges)
     chain_id = str(uuid.uuid4())
     session.append(
@@ -121,6 +146,10 @@ def save(
             "x_min": None if x_range is None else float(x_range[0]),
             "x_max": None if x_range is None else float(x_range[1]),
             "probe_artifact_id": probe_artifact_id,
+            "limits_artifact_id": limits_artifact_id,
+            "parent_chain_id": parent_chain_id,
+            "parent_digest": parent_digest,
+            "unit": unit,
         },
     )
     note_new(session, "chains", chain_id)
@@ -183,6 +212,10 @@ def context_of(session: Session, chain_id: str) -> ChainContext:
         target=row["target"],
         task_type=row["task_type"],
         probe_artifact_id=row["probe_artifact_id"],
+        limits_artifact_id=row["limits_artifact_id"],
+        parent_chain_id=row["parent_chain_id"],
+        parent_digest=row["parent_digest"],
+        unit=row["unit"],
     )
 
 

@@ -90,6 +90,16 @@ class Predictor:
         """Name of the property that the chain predicts."""
         return self.context.target
 
+    @property
+    def model(self) -> Any:
+        """The fitted model of the refit; without a refit, of the first fold."""
+        return self._lanes[0].model
+
+    @property
+    def transformers(self) -> tuple[Any, ...]:
+        """The operators that treat spectra before that model, in order."""
+        return tuple(item.operator for item in [*self._shared, *self._lanes[0].transformers])
+
     def predict(self, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None = None) -> npt.NDArray[Any]:
         """Predict from spectra.
 
@@ -121,21 +131,55 @@ class Predictor:
         >>> predictor.predict(spectra.X[:3, ::-1], turned).round(1)
         array([21.3, 42.6,  9.4])
         """
-        spectra = _checked(X)
-        spectra, positions = self._on_the_chains_axis(spectra, wavelengths)
+        return self._combined(self._before_the_models(X, wavelengths))
+
+    def predict_and_treat(
+        self, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None = None
+    ) -> tuple[npt.NDArray[Any], FloatArray]:
+        """Predict from spectra, and keep what the model was given: the same predictions as `predict`, no step done twice.
+
+        Parameters
+        ----------
+        X, wavelengths
+            As in `predict`.
+
+        Returns
+        -------
+        The predictions as `predict` gives them, and the spectra as they enter `model`: float64 (n_samples, n_features).
+
+        Raises
+        ------
+        InvalidInputError, AxisError, ReplayError
+            As `predict` does.
+
+        Examples
+        --------
+        >>> predictor = store.load_predictor(chain_id)
+        >>> y, treated = predictor.predict_and_treat(spectra.X[:3], spectra.axis)
+        >>> y.round(1), treated.shape
+        (array([21.3, 42.6,  9.4]), (3, 100))
+        """
+        treated = self._before_the_models(X, wavelengths)
+        kept = treated[0]
+        # A model that works in place gets a copy of its own.
+        treated[0] = _read_only(kept)
+        return self._combined(treated), kept
+
+    def _before_the_models(self, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None) -> list[FloatArray]:
+        """What the model of each lane is given."""
+        spectra, positions = self._on_the_chains_axis(_checked(X), wavelengths)
         for transformer in self._shared:
             spectra = transformer.apply(spectra, positions)
         if len(self._lanes) > 1:
             # Each fold starts from these: none may change them under the others.
-            spectra = spectra.view()
-            spectra.flags.writeable = False
+            spectra = _read_only(spectra)
         treated = []
         for lane in self._lanes:
             lane_spectra = spectra
             for transformer in lane.transformers:
                 lane_spectra = transformer.apply(lane_spectra, positions)
             treated.append(lane_spectra)
-        return self._combined(treated)
+        return treated
 
     def treated(self, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None = None) -> list[FloatArray]:
         """The spectra after each step before the model, as the refit treats them; without a refit, as the first fold does.
@@ -165,7 +209,7 @@ class Predictor:
         stages = []
         for transformer in [*self._shared, *self._lanes[0].transformers]:
             # A copy, for an operator may work in place and the stage before must stay.
-            after = transformer.apply(after.copy(), positions)
+            after = transformer.apply(after.copy(order="K"), positions)
             stages.append(after)
         return stages
 
@@ -240,7 +284,14 @@ def _unspoiled(use: Callable[[FloatArray], Any], X: FloatArray) -> Any:
     except ValueError as error:
         if X.flags.writeable or "read-only" not in str(error):
             raise
-        return use(X.copy())
+        # In the same memory layout, which decides the last bit of a matrix product.
+        return use(X.copy(order="K"))
+
+
+def _read_only(X: FloatArray) -> FloatArray:
+    view = X.view()
+    view.flags.writeable = False
+    return view
 
 
 def _predict(lane: Lane, X: FloatArray) -> npt.NDArray[Any]:

@@ -16,7 +16,7 @@ from n4a_flows.storage.errors import SchemaError
 if TYPE_CHECKING:
     from n4a_flows.storage.session import Session
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # (column, type, what follows the type). The first eight tables are the reference system's, name by name and in its order.
 _TABLES: dict[str, tuple[tuple[str, str, str], ...]] = {
@@ -164,6 +164,9 @@ _TABLES: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("x_max", "DOUBLE", ""),
         ("probe_artifact_id", "VARCHAR", ""),
         ("limits_artifact_id", "VARCHAR", ""),
+        ("parent_chain_id", "VARCHAR", ""),
+        ("parent_digest", "VARCHAR", ""),
+        ("unit", "VARCHAR", ""),
     ),
     "artifact_saves": (("artifact_id", "VARCHAR", "PRIMARY KEY"), ("saved_at", "TIMESTAMP", "NOT NULL")),
     # What the DOUBLE columns of prediction_arrays cannot say: class labels behind codes, and columns of y_proba.
@@ -219,10 +222,28 @@ _TABLES: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("source", "VARCHAR", ""),
         ("added_at", "TIMESTAMP", "NOT NULL"),
     ),
+    "scored_batches": (
+        ("batch_id", "VARCHAR", "PRIMARY KEY"),
+        ("chain_id", "VARCHAR", "NOT NULL"),
+        ("chain_digest", "VARCHAR", "NOT NULL"),
+        ("target", "VARCHAR", ""),
+        ("flow_run_id", "VARCHAR", ""),
+        ("verdict", "VARCHAR", "NOT NULL"),
+        ("released", "BOOLEAN", "NOT NULL"),
+        ("reasons", "JSON", ""),
+        ("n_samples", "INTEGER", "NOT NULL"),
+        ("detail", "JSON", ""),
+        ("scored_at", "TIMESTAMP", "NOT NULL"),
+    ),
 }
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {table: tuple(name for name, _, _ in cols) for table, cols in _TABLES.items()}
 """Column names of every table, in their order."""
+
+COLUMN_TYPES: Mapping[str, Mapping[str, str]] = {
+    table: {name: kind for name, kind, _ in columns} for table, columns in _TABLES.items()
+}
+"""The type of every column of every table."""
 
 _SUMMARY_VIEW = """
 CREATE VIEW v_chain_summary AS
@@ -239,6 +260,7 @@ _ARROW_TYPES = {
     "DOUBLE": pa.float64(),
     "INTEGER": pa.int32(),
     "BIGINT": pa.int64(),
+    "BOOLEAN": pa.bool_(),
     "TIMESTAMP": pa.timestamp("us"),
     "DOUBLE[]": pa.list_(pa.float64()),
     "INTEGER[]": pa.list_(pa.int32()),
@@ -276,12 +298,12 @@ def version_of(session: Session) -> int | None:
     )
 
 
-def refuse_other_version(version: int) -> None:
-    """Raise `SchemaError` unless the version is the one that this code reads and writes."""
-    if version != SCHEMA_VERSION:
+def refuse_newer(version: int) -> None:
+    """Raise `SchemaError` when the version is newer than the one that this code reads and writes."""
+    if version > SCHEMA_VERSION:
         raise SchemaError(
             f"This workspace has schema version {version}, this n4a_flows works with version {SCHEMA_VERSION}. "
-            + ("Install a newer n4a_flows." if version > SCHEMA_VERSION else "Run: n4a-flows upgrade WORKSPACE.")
+            "Install a newer n4a_flows."
         )
 
 

@@ -226,5 +226,5 @@ def _is_old(session: Session) -> bool:
         raise SchemaError(
             "This store.duckdb holds no tables yet, so there is nothing to upgrade: just open the workspace."
         )
-    schema.refuse_other_version(version)
+    schema.refuse_newer(version)
     return False

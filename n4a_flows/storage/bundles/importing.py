@@ -206,6 +206,9 @@ def _add(session: Session, files: ArtifactFiles, contents: BundleContents, prepa
         target=context.target,
         task_type=context.task_type,
         probe_artifact_id=None if prepared.probe is None else artifacts.save(session, files, prepared.probe),
+        limits_artifact_id=None,
+        parent_chain_id=None,
+        unit=None,
     )
     records.end(session, "pipelines", pipeline_id, "completed")
     records.end(session, "runs", run_id, "completed", summary={"chain_id": chain_id, "digest": context.digest})

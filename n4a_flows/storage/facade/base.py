@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from n4a_flows.storage import schema
+from n4a_flows.storage import migrations, schema
 from n4a_flows.storage.artifacts import ArtifactFiles
 from n4a_flows.storage.codecs import DEFAULT_ALLOWED_MODULES, Trust, check_trust
 from n4a_flows.storage.database import Database
@@ -45,6 +45,7 @@ class StoreBase:
             "allow_network": bool(allow_network),
         }
         self._closed = False
+        self._outdated = False
         self._make_folder()
         if not allow_network:
             refuse_network_file_system(Path(os.path.realpath(self._workspace_path)))
@@ -148,7 +149,11 @@ class StoreBase:
     def _reading(self, operation: str) -> Iterator[Session]:
         self._refuse_closed()
         with verb(self._database, write=False, operation=operation, timeout=self.lock_timeout) as session:
-            yield session
+            if self._outdated:
+                with migrations.shown_as_current(session):
+                    yield session
+            else:
+                yield session
 
     @contextmanager
     def _writing(self, operation: str) -> Iterator[Session]:
@@ -196,7 +201,16 @@ class StoreBase:
                 if version is None:
                     schema.create(session)
                     return
-        schema.refuse_other_version(version)
+        schema.refuse_newer(version)
+        if version < schema.SCHEMA_VERSION:
+            self._bring_up_to_date()
+
+    def _bring_up_to_date(self) -> None:
+        # A store that may not write reads the older version as it is.
+        self._outdated = self.read_only
+        if not self.read_only:
+            with self._writing("migrate workspace") as session:
+                migrations.migrate(session)
 
     def _refuse_lost_database(self) -> None:
         # An empty database beside full folders would make every artifact look like garbage.

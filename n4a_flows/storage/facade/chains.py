@@ -36,6 +36,9 @@ class ChainVerbs(StoreBase):
         target: str | None = None,
         task_type: str | None = None,
         probe_artifact_id: str | None = None,
+        limits_artifact_id: str | None = None,
+        parent_chain_id: str | None = None,
+        unit: str | None = None,
     ) -> str:
         """Keep a chain: steps that lead from spectra to a prediction, with the artifacts they use.
 
@@ -58,6 +61,12 @@ class ChainVerbs(StoreBase):
             What it was trained on; see `ChainContext`. Replay checks spectra against it.
         probe_artifact_id
             An artifact made by `Probe.to_artifact`: a few spectra, and what the chain predicts for them. `replay_probe` compares.
+        limits_artifact_id
+            An artifact of format `npz` with what predictions of the chain are judged by; `get_limits` gives its bytes.
+        parent_chain_id
+            The chain that this one was made from, id or alias; its digest is noted too.
+        unit
+            The unit of the target, for example `"% (m/m)"`.
 
         Returns
         -------
@@ -66,7 +75,7 @@ class ChainVerbs(StoreBase):
         Raises
         ------
         UnknownIdError
-            When there is no such pipeline or artifact.
+            When there is no such pipeline, parent or artifact.
         InvalidInputError
             When the document is no chain, holds what JSON cannot, or the signal is unknown.
 
@@ -105,6 +114,9 @@ class ChainVerbs(StoreBase):
                 target=target,
                 task_type=task_type,
                 probe_artifact_id=probe_artifact_id,
+                limits_artifact_id=limits_artifact_id,
+                parent_chain_id=aliases.resolved(session, parent_chain_id),
+                unit=unit,
             )
 
     def get_chain(self, chain_id: str) -> dict[str, Any] | None:

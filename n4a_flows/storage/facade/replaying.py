@@ -12,13 +12,14 @@ from n4a_flows.storage.errors import InvalidInputError
 from n4a_flows.storage.facade.base import StoreBase
 from n4a_flows.storage.predictor import Predictor
 from n4a_flows.storage.probes import Probe, ProbeReport
+from n4a_flows.storage.session import Session
 
 
 class ReplayVerbs(StoreBase):
     """Replay. Wherever a chain id is taken, an alias is too; it is resolved once a call."""
 
     def chain_package(self, chain_id: str) -> ChainPackage:
-        """A chain with the verified bytes that predicting needs: picklable, for workers that never touch the store.
+        """A chain with the verified bytes that predicting and judging need: picklable, for workers that never touch the store.
 
         Raises
         ------
@@ -35,12 +36,22 @@ class ReplayVerbs(StoreBase):
         >>> package.load(trust="modules").predict(spectra.X[:3]).shape
         (3,)
         """
+        return self._package(chain_id, with_limits=True)
+
+    def _package(self, chain_id: str, *, with_limits: bool) -> ChainPackage:
         with self._reading("chain_package") as session:
             chain_id = aliases.resolve(session, chain_id)
             document = chains.document_of(session, chain_id)
             context = chains.context_of(session, chain_id)
             needed = chain_replay.needed_artifacts(document)
-            return ChainPackage(document, context, artifacts.stored(session, self._files, needed))
+            stored = artifacts.stored(session, self._files, needed)
+            limits = self._companion(session, context.limits_artifact_id) if with_limits else None
+            return ChainPackage(document, context, stored, limits)
+
+    def _companion(self, session: Session, artifact_id: str | None) -> bytes | None:
+        if artifact_id is None:
+            return None
+        return artifacts.stored(session, self._files, [artifact_id])[artifact_id].data
 
     def load_predictor(self, chain_id: str) -> Predictor:
         """A chain ready to predict; keep it and use it again.
@@ -64,7 +75,7 @@ class ReplayVerbs(StoreBase):
         >>> predictor.predict(spectra.X[:3], spectra.axis).round(1)
         array([21.3, 42.6,  9.4])
         """
-        return self.chain_package(chain_id).load(self.trust, self.allowed_modules)
+        return self._package(chain_id, with_limits=False).load(self.trust, self.allowed_modules)
 
     def replay_chain(
         self, chain_id: str, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None = None
@@ -108,10 +119,21 @@ class ReplayVerbs(StoreBase):
             When the chain or the probe is not there, or the probe is not what was recorded.
         """
         with self._reading("get_probe") as session:
-            artifact_id = chains.context_of(session, aliases.resolve(session, chain_id)).probe_artifact_id
-            if artifact_id is None:
-                return None
-            return Probe.from_bytes(artifacts.stored(session, self._files, [artifact_id])[artifact_id].data)
+            context = chains.context_of(session, aliases.resolve(session, chain_id))
+            data = self._companion(session, context.probe_artifact_id)
+        return None if data is None else Probe.from_bytes(data)
+
+    def get_limits(self, chain_id: str) -> bytes | None:
+        """The bytes of what predictions of a chain are judged by, an `npz` of arrays; None when none was kept.
+
+        Raises
+        ------
+        UnknownIdError, ArtifactMissingError, ArtifactCorruptError
+            When the chain or the artifact is not there, or the artifact is not what was recorded.
+        """
+        with self._reading("get_limits") as session:
+            context = chains.context_of(session, aliases.resolve(session, chain_id))
+            return self._companion(session, context.limits_artifact_id)
 
     def replay_probe(self, chain_id: str) -> ProbeReport:
         """Predict the spectra kept with a chain again, and compare with what it predicted when it was trained.
