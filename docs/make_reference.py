@@ -66,7 +66,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "n4a_flows.storage",
         "Other names of the storage room",
-        ("REFIT_CONTEXT_STANDALONE", "REFIT_CONTEXT_STACKING", "WorkspaceStoreProtocol"),
+        ("Named", "REFIT_CONTEXT_STANDALONE", "REFIT_CONTEXT_STACKING", "WorkspaceStoreProtocol"),
     ),
     (
         "n4a_flows.storage",

@@ -9,6 +9,7 @@ from n4a_flows.storage.facade.backups import BackupVerbs
 from n4a_flows.storage.facade.chains import ChainVerbs
 from n4a_flows.storage.facade.checking import CheckVerbs
 from n4a_flows.storage.facade.files import FileVerbs
+from n4a_flows.storage.facade.finding import FindingVerbs
 from n4a_flows.storage.facade.naming import NamingVerbs
 from n4a_flows.storage.facade.runs import RunVerbs
 from n4a_flows.storage.facade.scoring import ScoringVerbs
@@ -17,7 +18,16 @@ from n4a_flows.storage.upgrade import UpgradeReport, upgrade
 
 
 class WorkspaceStore(
-    RunVerbs, ArtifactVerbs, ChainVerbs, FileVerbs, ScoringVerbs, NamingVerbs, UpkeepVerbs, BackupVerbs, CheckVerbs
+    RunVerbs,
+    ArtifactVerbs,
+    ChainVerbs,
+    FindingVerbs,
+    FileVerbs,
+    ScoringVerbs,
+    NamingVerbs,
+    UpkeepVerbs,
+    BackupVerbs,
+    CheckVerbs,
 ):
     """A workspace folder: `store.duckdb` and content-addressed `artifacts/`.
 
