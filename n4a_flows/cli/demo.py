@@ -13,11 +13,11 @@ import polars as pl
 from n4a_flows.block import WorkspaceStoreBlock
 from n4a_flows.cli.console import out, print_leaderboard, print_quarantined, working
 from n4a_flows.flows import ExportOptions, export, predict_new_spectra, train_and_record
+from n4a_flows.monitoring.agreement import rmse
 from n4a_flows.reports import predicted_against_measured
 from n4a_flows.spectra import Spectra, load_tecator
 from n4a_flows.storage.artifacts import write_durably
 from n4a_flows.storage.errors import WorkspaceError
-from n4a_flows.training.metrics import rmse
 
 TARGET = "fat"
 UNIT = "%"

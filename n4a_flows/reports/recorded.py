@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from n4a_flows.monitoring.agreement import Scores, consistency, score
 from n4a_flows.reports.leaderboard import LeaderboardRow, rank
 from n4a_flows.spectra import Spectra
 from n4a_flows.storage import ChainContext, WorkspaceStore
 from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
 from n4a_flows.storage.json_values import from_json
 from n4a_flows.training import PlannedPipeline, definition_hash
-from n4a_flows.training.metrics import DEFAULT_METRIC, Scores, consistency, higher_is_better, score, score_classes
+from n4a_flows.training.metrics import DEFAULT_METRIC, higher_is_better, score_classes
 
 
 @dataclass(frozen=True)

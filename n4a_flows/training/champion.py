@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from n4a_flows.monitoring.agreement import Scores, score
 from n4a_flows.storage import WorkspaceStore
-from n4a_flows.training.metrics import Scores, higher_is_better, score, score_classes
+from n4a_flows.training.metrics import higher_is_better, score_classes
 
 
 @dataclass(frozen=True)

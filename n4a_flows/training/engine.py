@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from n4a_flows.monitoring.agreement import Measured, Scores, consistency, score
 from n4a_flows.spectra import Spectra
 from n4a_flows.storage.codecs import SerializedArtifact
 from n4a_flows.storage.errors import N4AError
@@ -16,7 +17,7 @@ from n4a_flows.storage.json_values import canonical_json
 from n4a_flows.storage.probes import Probe
 from n4a_flows.training.definition import PlannedPipeline
 from n4a_flows.training.fitting import Fitted, Rows, SharedFits, Step, StepFailedError, TrainingError, steps_of
-from n4a_flows.training.metrics import Measured, Scores, consistency, score, score_classes
+from n4a_flows.training.metrics import score_classes
 from n4a_flows.training.options import TrainingOptions
 from n4a_flows.training.partition import Partition, folds_of, partition_rows, target_values
 from n4a_flows.training.results import ChainDraft, FoldPrediction, Labels, LogEntry, TrainedPipeline, Values

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from n4a_flows.monitoring.agreement import Scores
 from n4a_flows.storage.axis import Axis
 from n4a_flows.storage.codecs import SerializedArtifact
 from n4a_flows.training.definition import PlannedPipeline
-from n4a_flows.training.metrics import Metric, Scores
+from n4a_flows.training.metrics import Metric
 
 Values = npt.NDArray[np.float64]
 Labels = npt.NDArray[Any]

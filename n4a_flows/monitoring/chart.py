@@ -1,0 +1,257 @@
+"""A control chart of differences between predictions and laboratory values, and where it says that something has changed.
+
+The limits are 2 s (warning) and 3 s (action) on both sides of zero, with s the error that a model showed in cross-validation. Three
+rules say that limits were crossed:
+
+* `action`: a sample lies beyond an action limit;
+* `warning`: two of three consecutive samples lie beyond the same warning limit;
+* `bias`: the mean difference of the last 20 samples (of all, while there are fewer, from 5 on) differs from zero by a t-test. A
+  chart is looked at again and again, so the test is as strict as the action limits: by chance it says so of 0.27 % of such means.
+
+The first two are the first rules of the Western Electric Company's Statistical Quality Control Handbook (1956).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtr
+
+from n4a_flows.monitoring.agreement import Agreement, Values, agreement, bias_limit, pairs
+from n4a_flows.storage.errors import InvalidInputError
+
+Rule = Literal["action", "warning", "bias"]
+Side = Literal["high", "low"]
+
+WARNING, ACTION = 2.0, 3.0
+"""Where the limits lie, in multiples of the error."""
+
+WINDOW, LEAST = 20, 5
+"""How many samples the bias is taken of at most, and at least."""
+
+_STRICT = float(2 * ndtr(ACTION) - 1)
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """An uninterrupted row of samples for which a rule says that limits were crossed.
+
+    Attributes
+    ----------
+    rule
+        `"action"`, `"warning"` or `"bias"`.
+    side
+        `"high"` when predictions are above the laboratory values, else `"low"`.
+    first, last
+        Between which samples of the chart the rule said so, counted from 0.
+    sample_ids
+        The samples that it said so of: of the bias the first and the last one whose window it was.
+    said
+        All of it in words.
+    """
+
+    rule: Rule
+    side: Side
+    first: int
+    last: int
+    sample_ids: tuple[str, ...]
+    said: str
+
+
+@dataclass(frozen=True)
+class ControlChart:
+    """Differences between predictions and laboratory values in the order of time, with limits.
+
+    Attributes
+    ----------
+    sample_ids, scored_at
+        Of each sample its id, and when it was predicted (naive UTC).
+    measured, predicted
+        float64 (n_samples,), in the unit of the target.
+    error
+        The s of the limits, in the unit of the target; None when it is not known: then there are no limits, and only the bias is
+        tested.
+    unit
+        Unit of the target, or None.
+    agreement
+        Bias, SEP and the like of all samples.
+    crossings
+        In the order of time.
+    """
+
+    sample_ids: tuple[str, ...]
+    scored_at: tuple[datetime, ...]
+    measured: Values
+    predicted: Values
+    error: float | None
+    unit: str | None
+    agreement: Agreement
+    crossings: tuple[Crossing, ...]
+
+    @property
+    def differences(self) -> Values:
+        """Predicted less measured."""
+        return self.predicted - self.measured
+
+    @property
+    def warning_limit(self) -> float | None:
+        """2 s: the limits lie at plus and minus this."""
+        return None if self.error is None else WARNING * self.error
+
+    @property
+    def action_limit(self) -> float | None:
+        """3 s: the limits lie at plus and minus this."""
+        return None if self.error is None else ACTION * self.error
+
+
+def control_chart(
+    sample_ids: Sequence[str],
+    scored_at: Sequence[datetime],
+    measured: npt.ArrayLike,
+    predicted: npt.ArrayLike,
+    error: float | None,
+    *,
+    unit: str | None = None,
+    confidence: float = 0.95,
+) -> ControlChart:
+    """Draw up the chart of samples that are in the order of time.
+
+    Parameters
+    ----------
+    sample_ids, scored_at
+        (n_samples,).
+    measured, predicted
+        Laboratory values and predictions, (n_samples,), finite, in the unit of the target.
+    error
+        The error of the model in cross-validation (RMSECV) in the unit of the target, or None when it is not known.
+    unit
+        Unit of the target, for the words.
+    confidence
+        Of the limits of bias and slope in `agreement`.
+
+    Raises
+    ------
+    InvalidInputError
+        When lengths differ, a value is not finite, the times go back or the error is not above zero.
+
+    Examples
+    --------
+    >>> from datetime import datetime
+    >>> days = [datetime(2026, 3, day) for day in range(1, 7)]
+    >>> measured, predicted = [10, 12, 9, 11, 10, 13], [10.2, 11.7, 9.1, 13.4, 10.1, 14.2]
+    >>> chart = control_chart(list("abcdef"), days, measured, predicted, error=0.5, unit="%")
+    >>> for crossing in chart.crossings:
+    ...     print(crossing.rule, "-", crossing.said)
+    action - d is predicted 2.4 % too high, beyond the action limit of 1.5 %.
+    warning - d, f: two of three consecutive samples are predicted too high by more than the warning limit of 1 %.
+    """
+    y, y_hat = pairs(measured, predicted)
+    if not len(sample_ids) == len(scored_at) == len(y):
+        raise InvalidInputError(f"Each of {len(y)} pairs needs a sample id and a time of its own.")
+    if any(later < earlier for earlier, later in pairwise(scored_at)):
+        raise InvalidInputError("The samples of a control chart must be in the order of time.")
+    if error is not None and not (np.isfinite(error) and error > 0):
+        raise InvalidInputError(f"The limits of a control chart need an error above zero, not {error!r}.")
+    crossings = sorted(_crossings(sample_ids, y_hat - y, error, unit), key=lambda one: (one.first, one.rule))
+    return ControlChart(
+        tuple(sample_ids),
+        tuple(scored_at),
+        y,
+        y_hat,
+        error,
+        unit,
+        agreement(y, y_hat, confidence),
+        tuple(crossings),
+    )
+
+
+def amount(value: float, unit: str | None) -> str:
+    """A difference for a sentence: three digits and the unit."""
+    return f"{value:.3g}" + (f" {unit}" if unit else "")
+
+
+class _Row(NamedTuple):
+    first: int
+    last: int
+
+
+def _crossings(
+    sample_ids: Sequence[str], differences: Values, error: float | None, unit: str | None
+) -> Iterator[Crossing]:
+    sides: tuple[tuple[Side, float], ...] = (("high", 1.0), ("low", -1.0))
+    for side, sign in sides:
+        too_much = sign * differences
+        if error is not None:
+            yield from _beyond_action(sample_ids, too_much, error, unit, side)
+            yield from _beyond_warning(sample_ids, too_much, error, unit, side)
+        yield from _biased(sample_ids, too_much, unit, side)
+
+
+def _beyond_action(
+    sample_ids: Sequence[str], too_much: Values, error: float, unit: str | None, side: Side
+) -> Iterator[Crossing]:
+    limit = amount(ACTION * error, unit)
+    for row in _rows(np.flatnonzero(too_much > ACTION * error), apart=1):
+        names = tuple(sample_ids[row.first : row.last + 1])
+        most = amount(float(np.max(too_much[row.first : row.last + 1])), unit)
+        if len(names) == 1:
+            said = f"{names[0]} is predicted {most} too {side}, beyond the action limit of {limit}."
+        else:
+            said = f"{_listed(names)} are predicted up to {most} too {side}, beyond the action limit of {limit}."
+        yield Crossing("action", side, row.first, row.last, names, said)
+
+
+def _beyond_warning(
+    sample_ids: Sequence[str], too_much: Values, error: float, unit: str | None, side: Side
+) -> Iterator[Crossing]:
+    beyond = too_much > WARNING * error
+    of_three = np.convolve(beyond, np.ones(3, dtype=np.int64))[: len(beyond)]
+    for row in _rows(np.flatnonzero(beyond & (of_three >= 2)), apart=2):
+        start = max(0, row.first - 2)
+        names = tuple(sample_ids[start + i] for i in np.flatnonzero(beyond[start : row.last + 1]).tolist())
+        said = (
+            f"{_listed(names)}: two of three consecutive samples are predicted too {side} by more than the warning limit of "
+            f"{amount(WARNING * error, unit)}."
+        )
+        yield Crossing("warning", side, row.first, row.last, names, said)
+
+
+def _biased(sample_ids: Sequence[str], too_much: Values, unit: str | None, side: Side) -> Iterator[Crossing]:
+    means, limits = np.zeros(len(too_much)), np.full(len(too_much), np.inf)
+    for i in range(LEAST - 1, len(too_much)):
+        window = too_much[max(0, i - WINDOW + 1) : i + 1]
+        means[i], limits[i] = np.mean(window), bias_limit(window, _STRICT) or 0.0
+    for row in _rows(np.flatnonzero(means > limits), apart=1):
+        worst = row.first + int(np.argmax(means[row.first : row.last + 1] - limits[row.first : row.last + 1]))
+        start = max(0, worst - WINDOW + 1)
+        said = (
+            f"The {worst - start + 1} samples from {sample_ids[start]} to {sample_ids[worst]} are predicted "
+            f"{amount(float(means[worst]), unit)} too {side} on average; by chance it would be at most "
+            f"{amount(float(limits[worst]), unit)}."
+        )
+        yield Crossing("bias", side, row.first, row.last, (sample_ids[row.first], sample_ids[row.last]), said)
+
+
+def _rows(places: Iterable[int], apart: int) -> Iterator[_Row]:
+    """Places that follow each other at most this far apart, from the first to the last."""
+    row: _Row | None = None
+    for place in map(int, places):
+        if row is not None and place - row.last <= apart:
+            row = _Row(row.first, place)
+            continue
+        if row is not None:
+            yield row
+        row = _Row(place, place)
+    if row is not None:
+        yield row
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
