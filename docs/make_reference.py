@@ -77,6 +77,8 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
             "RetentionPolicy",
             "RetentionPlan",
             "RetentionReport",
+            "CleaningPlan",
+            "CleaningReport",
             "RunOrigin",
             "ReapedRun",
             "CompactReport",

@@ -18,6 +18,7 @@ from n4a_flows.storage.chain_builder import ChainBuilder
 from n4a_flows.storage.chain_replay import ChainPackage, replay_chain
 from n4a_flows.storage.chains import ChainContext
 from n4a_flows.storage.check import CheckReport, Finding
+from n4a_flows.storage.cleaning import CleaningPlan, CleaningReport
 from n4a_flows.storage.codecs import SerializedArtifact, serialize
 from n4a_flows.storage.compaction import CompactReport
 from n4a_flows.storage.finding import Named
@@ -47,6 +48,8 @@ __all__ = [
     "ChainContext",
     "ChainPackage",
     "CheckReport",
+    "CleaningPlan",
+    "CleaningReport",
     "CompactReport",
     "ExecutionStep",
     "ExecutionTrace",

@@ -50,6 +50,10 @@ class ProtectedError(N4AError, ValueError):
     """What was to be deleted is still needed by an alias."""
 
 
+class PlanOutdatedError(N4AError, RuntimeError):
+    """Something that a plan would delete has come to be needed since it was made."""
+
+
 class InvalidInputError(N4AError, ValueError):
     """An argument has a value that cannot be taken."""
 

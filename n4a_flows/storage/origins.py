@@ -20,6 +20,9 @@ FlowRunIsOver = Callable[[str], bool | None]
 _CLOCK_STEP = 2.0
 """Seconds by which the start of one and the same process may seem to move when the clock is set."""
 
+_FIRST_PID_NAMESPACE = "pid:[4026531836]"
+"""That of a Linux machine itself; the kernel gives it this number."""
+
 
 @dataclass(frozen=True)
 class RunOrigin:
@@ -48,14 +51,15 @@ class RunOrigin:
     def why_dead(self, flow_run_is_over: FlowRunIsOver | None = None) -> str | None:
         """Why this run will never end by itself, or None when that is not certain.
 
-        What the server says of its flow run counts. A run without one, or whose flow run the server does not know, is dead when its
-        process is gone from this host. Without `flow_run_is_over` nothing is said of runs that belong to a flow run.
+        It is dead when the server says that its flow run is over, and when its process is gone from this host: for a server, a flow
+        run whose process was killed goes on running. Without `flow_run_is_over` nothing is said of runs that belong to a flow run.
         """
         if self.flow_run_id is not None:
-            over = None if flow_run_is_over is None else flow_run_is_over(self.flow_run_id)
-            if over is not None or flow_run_is_over is None:
-                return f"The flow run {self.flow_run_id} is over, but did not end this run." if over else None
-        if self.host != socket.gethostname() or self.pid is None or self.process_started_at is None:
+            if flow_run_is_over is None:
+                return None
+            if flow_run_is_over(self.flow_run_id):
+                return f"The flow run {self.flow_run_id} is over, but did not end this run."
+        if self.host != _host() or self.pid is None or self.process_started_at is None:
             return None
         started = _started(self.pid)
         if started is not None and abs((started - self.process_started_at).total_seconds()) <= _CLOCK_STEP:
@@ -83,7 +87,19 @@ class ReapedRun:
 def of_this_process() -> dict[str, Any]:
     """Host, pid and start of this process, as `run_origins` holds them."""
     pid = os.getpid()
-    return {"host": socket.gethostname(), "pid": pid, "process_started_at": _started(pid)}
+    return {"host": _host(), "pid": pid, "process_started_at": _started(pid)}
+
+
+def _host() -> str:
+    """Where a pid says something: this machine or, when the process lives in a container, that container.
+
+    Containers may share the name of their host, but not its processes.
+    """
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return socket.gethostname()  # no Linux
+    return socket.gethostname() if namespace == _FIRST_PID_NAMESPACE else f"{socket.gethostname()} {namespace}"
 
 
 def _started(pid: int) -> datetime | None:

@@ -19,7 +19,7 @@ import pytest
 import n4a_flows.spectra
 import n4a_flows.storage
 import n4a_flows.training
-from n4a_flows.storage import Axis, CheckReport, GcPlan, RetentionPlan, RetentionPolicy, WorkspaceStore, errors
+from n4a_flows.storage import Axis, CheckReport, CleaningPlan, GcPlan, RetentionPlan, RetentionPolicy, WorkspaceStore, errors
 from n4a_flows.storage.errors import N4AError
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -162,6 +162,8 @@ def _unknown(kind: Any, folder: Path) -> Any:
         return CheckReport("quick", {}, (), ())
     if kind is GcPlan:
         return GcPlan("", "2026-01-01T00:00:00", (), (), 0, 0)
+    if kind is CleaningPlan:
+        return CleaningPlan(_unknown(RetentionPlan, folder), _unknown(GcPlan, folder))
     if kind is RetentionPolicy:
         return RetentionPolicy()
     if kind is RetentionPlan:

@@ -73,15 +73,23 @@ def test_a_run_of_another_host_or_of_nobody_is_left_alone(store: WorkspaceStore)
     assert len(store.running_runs()) == 2
 
 
-def test_the_server_is_asked_about_flow_runs_and_the_process_only_when_it_does_not_know(store: WorkspaceStore) -> None:
-    runs = {name: store.begin_run(name, {}, [], flow_run_id=name) for name in ("over", "running", "unknown", "gone")}
-    change(store.workspace_path, f"UPDATE run_origins SET pid = 2000000000 WHERE run_id <> '{runs['unknown']}'")
+def test_a_flow_run_is_dead_when_it_is_over_or_its_process_is_gone(store: WorkspaceStore) -> None:
+    names = ("over", "running", "running, killed", "unknown", "unknown, killed")
+    runs = {name: store.begin_run(name, {}, [], flow_run_id=name) for name in names}
+    killed = [run_id for name, run_id in runs.items() if name.endswith("killed")]
+    change(store.workspace_path, f"UPDATE run_origins SET pid = 2000000000 WHERE run_id IN {tuple(killed)}")
     assert store.reap_dead_runs() == [], "without a server nothing is known of flow runs"
-    said = {"over": True, "running": False}
+    said = {"over": True, "running": False, "running, killed": False}
     reasons = {run.name: run.reason for run in store.reap_dead_runs(said.get)}
-    assert set(reasons) == {"over", "gone"}
-    assert reasons["over"] == "The flow run over is over, but did not end this run."
-    assert reasons["gone"].startswith("The process 2000000000")
+    assert set(reasons) == {"over", "running, killed", "unknown, killed"}
+    assert reasons.pop("over") == "The flow run over is over, but did not end this run."
+    assert all(reason.startswith("The process 2000000000") for reason in reasons.values())
+
+
+def test_a_process_of_a_container_is_not_looked_for_outside(store: WorkspaceStore) -> None:
+    store.begin_run("r", {}, [])
+    change(store.workspace_path, "UPDATE run_origins SET host = host || ' pid:[1]', pid = 2000000000")
+    assert store.reap_dead_runs() == []
 
 
 def test_a_server_that_cannot_be_reached_reaps_nothing(store: WorkspaceStore) -> None:

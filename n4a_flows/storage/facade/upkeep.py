@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from n4a_flows.storage import cleanup, compaction, gc, retention
+from n4a_flows.storage import cleaning, cleanup, compaction, gc, retention
+from n4a_flows.storage.cleaning import CleaningPlan, CleaningReport
 from n4a_flows.storage.compaction import CompactReport
+from n4a_flows.storage.errors import TransactionError
 from n4a_flows.storage.facade.base import StoreBase
 from n4a_flows.storage.gc import GcPlan, GcReport
 from n4a_flows.storage.retention import RetentionPlan, RetentionPolicy, RetentionReport
@@ -110,6 +112,63 @@ class UpkeepVerbs(StoreBase):
         """
         with self._writing("apply_gc") as session:
             return gc.apply(session, self._files, plan)
+
+    def plan_cleaning(self, policy: RetentionPolicy | None = None, grace: timedelta = GRACE) -> CleaningPlan:
+        """Find what retention and then garbage collection would delete, as one plan; nothing is changed.
+
+        Other than `plan_gc`, it counts the artifacts that the retention would release.
+
+        Parameters
+        ----------
+        policy
+            Which runs are kept; None keeps all.
+        grace
+            As in `plan_gc`.
+
+        Raises
+        ------
+        InvalidInputError
+            When the policy would leave no run that has ended, or the grace period is negative.
+        ArtifactMissingError
+            When the file of an artifact that a chain needs is missing: restore it first.
+        TransactionError
+            Inside a transaction.
+
+        Examples
+        --------
+        >>> plan = store.plan_cleaning(RetentionPolicy(last_runs=30))
+        >>> plan.empty, plan.garbage.files
+        (True, 0)
+        """
+        if policy is None:
+            with self._reading("plan_cleaning") as session:
+                return cleaning.plan(session, self._files, None, grace)
+        if self.in_transaction:
+            raise TransactionError("'plan_cleaning' deletes and takes it back, so it cannot be part of a transaction.")
+        try:
+            with self._writing("plan_cleaning") as session:
+                raise cleaning.Undone(cleaning.plan(session, self._files, policy, grace))
+        except cleaning.Undone as undone:
+            return undone.plan
+
+    def apply_cleaning(self, plan: CleaningPlan) -> CleaningReport:
+        """Delete exactly what a plan names, in one transaction; nothing at all when any of it is needed by now.
+
+        What others deleted meanwhile is no obstacle.
+
+        Raises
+        ------
+        PlanOutdatedError
+            When something of it came to be needed since the plan was made; nothing is deleted then.
+        ArtifactMissingError
+            When the file of an artifact that a chain needs is missing; nothing is deleted then.
+        InvalidInputError
+            When by now no run that has ended would be left, which the policy does not allow; nothing is deleted then.
+        StoreBusyError
+            While a backup copies the artifacts, when files would go; nothing is deleted then.
+        """
+        with self._writing("apply_cleaning") as session:
+            return cleaning.apply(session, self._files, plan)
 
     def gc_artifacts(self) -> int:
         """Remove artifacts that no chain references and that have no reference left, or were saved over an hour ago.
