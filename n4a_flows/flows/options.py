@@ -136,6 +136,16 @@ class MaintenanceOptions(_Options):
         title="Grace period (h)",
         description="Leave alone what was saved within this many hours: a recording may be on its way.",
     )
+    approval: bool = Field(
+        default=False,
+        description=(
+            "Before anything is deleted, pause with the plan shown until somebody says yes. It is applied only if all of it is "
+            "still true; a no, or no answer in time, deletes nothing."
+        ),
+    )
+    approval_timeout: float = Field(
+        default=12.0, gt=0, title="Approval timeout (h)", description="How many hours to wait for the answer."
+    )
     vacuum: bool = Field(default=True, description="Make the database file smaller when enough of it is dead.")
     min_dead_share: float = Field(
         default=0.3, ge=0, le=1, title="Least dead share", description="Least share of dead rows for the vacuum."

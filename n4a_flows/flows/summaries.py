@@ -67,6 +67,9 @@ class MaintenanceSummary(BaseModel):
     removed_pipelines: int = Field(description="Number of pipelines that retention deleted, those of whole runs too.")
     removed_files: int = Field(description="Number of files that garbage collection removed.")
     freed_bytes: int = Field(description="Size of those files.")
+    not_deleted: str | None = Field(
+        default=None, description="Why what waited for approval was not deleted, null when it was or nothing waited."
+    )
     database_bytes_before: int = Field(description="Size of the database file before.")
     database_bytes_after: int = Field(description="Size of the database file after.")
     verified_files: int = Field(description="Number of files whose bytes were compared with their hash at the end.")

@@ -12,6 +12,7 @@ from prefect.runtime import flow_run
 
 from n4a_flows import tasks
 from n4a_flows.block import WorkspaceStoreBlock
+from n4a_flows.flows import events
 from n4a_flows.flows.chunks import chunked, one_thread_per_core, results_of, whole
 from n4a_flows.flows.dead_runs import end_dead_runs
 from n4a_flows.flows.options import PathText
@@ -106,6 +107,10 @@ def train_and_record(
         _mark_failed(store, run_id, error)
         raise
     summary = _summary(run_id, recorded, outcome, metric)
+    events.run_completed(store, summary, spectra.name)
+    for decision in summary.champions.values():
+        if decision.promoted:
+            events.chain_promoted(store, decision)
     title = f"Training of {', '.join(targets)} on {spectra.name}"
     return summary.model_copy(update={"report_path": _report(store, summary, spectra, options, title, report_path)})
 

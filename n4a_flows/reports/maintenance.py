@@ -33,6 +33,8 @@ class Maintenance:
         The quick check that comes first.
     database_bytes_before, database_bytes_after
         Size of the database file.
+    not_deleted
+        Why what the plans name was not deleted, though this is no dry run; None when it was.
     """
 
     dry_run: bool
@@ -46,6 +48,7 @@ class Maintenance:
     collected: GcReport | None = None
     compacted: CompactReport | None = None
     verified: CheckReport | None = None
+    not_deleted: str | None = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -78,10 +81,12 @@ def maintenance_markdown(done: Maintenance) -> str:
 
 
 def _outcome(done: Maintenance) -> str:
-    would = "would go" if done.dry_run else "removed"
+    would = "would go" if done.dry_run or done.not_deleted is not None else "removed"
     rows = [["checks", "no damage" if done.ok else f"damage in {len(done.findings)} places"]]
     if not done.check.ok:
         rows.append(["deletions", "none: nothing is deleted from a damaged workspace"])
+    if done.not_deleted is not None:
+        rows.append(["deletions", f"none: {done.not_deleted}"])
     rows.append(["runs that had died", str(len(done.reaped))])
     if done.retention_plan is not None:
         kept = 0 if done.retained is None else len(done.retained.kept)

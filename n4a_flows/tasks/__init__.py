@@ -25,11 +25,13 @@ from n4a_flows.tasks.runs import (
     training_report,
 )
 from n4a_flows.tasks.upkeep import (
+    apply_cleaning,
     apply_gc,
     apply_retention,
     backup,
     check,
     compact,
+    plan_cleaning,
     plan_gc,
     plan_retention,
     reap_dead_runs,
@@ -37,6 +39,7 @@ from n4a_flows.tasks.upkeep import (
 from n4a_flows.tasks.workers import score_files, train_pipelines
 
 __all__ = [
+    "apply_cleaning",
     "apply_gc",
     "apply_retention",
     "backup",
@@ -55,6 +58,7 @@ __all__ = [
     "fail_run",
     "get_chain",
     "get_run",
+    "plan_cleaning",
     "plan_gc",
     "plan_retention",
     "query_predictions",

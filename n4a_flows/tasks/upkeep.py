@@ -9,6 +9,8 @@ from n4a_flows.block import WorkspaceStoreBlock
 from n4a_flows.storage import (
     BackupReport,
     CheckReport,
+    CleaningPlan,
+    CleaningReport,
     CompactReport,
     GcPlan,
     GcReport,
@@ -64,6 +66,22 @@ def apply_gc(store: WorkspaceStoreBlock, plan: GcPlan) -> GcReport:
     """Remove what a plan names, less what has come alive since."""
     with store.open() as workspace:
         return workspace.apply_gc(plan)
+
+
+@storage_task("plan cleaning")
+def plan_cleaning(
+    store: WorkspaceStoreBlock, policy: RetentionPolicy | None = None, grace: timedelta = timedelta(hours=1)
+) -> CleaningPlan:
+    """Find what retention and then garbage collection would delete, as one plan."""
+    with store.open() as workspace:
+        return workspace.plan_cleaning(policy, grace)
+
+
+@storage_task("apply cleaning")
+def apply_cleaning(store: WorkspaceStoreBlock, plan: CleaningPlan) -> CleaningReport:
+    """Delete exactly what a plan names, or nothing when any of it is needed by now."""
+    with store.open() as workspace:
+        return workspace.apply_cleaning(plan)
 
 
 @storage_task("vacuum")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,8 @@ import pytest
 from prefect import flow
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import StateType
 from prefect.states import Cancelled, Crashed, Running
 
 from n4a_flows import WorkspaceStoreBlock
@@ -168,6 +174,74 @@ def test_the_training_flow_has_the_hook_for_every_way_to_die() -> None:
         train_and_record.on_cancellation_hooks,
     )
     assert all(hook == [end_dead_runs] for hook in hooks)
+
+
+ASKED = MaintenanceOptions(
+    approval=True, approval_timeout=10 / 3600, retention=RetentionOptions(last_runs=1), grace_hours=0
+)
+
+
+@contextmanager
+def answering(delete: bool, meanwhile: Callable[[], object] = lambda: None) -> Iterator[list[str]]:
+    """Answer the flow run that pauses inside this block, as somebody in the UI would; gives the reports that were shown then."""
+    shown: list[str] = []
+
+    def answer() -> None:
+        paused = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED])))
+        with get_client(sync_client=True) as client:
+            while not (found := client.read_flow_runs(flow_run_filter=paused)):
+                time.sleep(0.1)
+            shown.append(report())
+            meanwhile()
+            client.resume_flow_run(found[0].id, run_input={"delete": delete})
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    yield shown
+    thread.join()
+
+
+def test_a_plan_goes_when_somebody_says_yes(block: WorkspaceStoreBlock, trained: list[str]) -> None:
+    with answering(True) as shown:
+        summary = maintain(block, ASKED)
+    assert (summary.removed_runs, summary.removed_files, summary.not_deleted) == (2, 14, None)
+    assert "waits for approval" in shown[0]
+    assert "14 files" in shown[0], "what the runs release is counted"
+    assert trained[0] in shown[0]
+    assert "waits for approval" not in report()
+    assert maintain(block, ASKED).not_deleted is None, "nobody is asked about nothing"
+
+
+def test_a_no_deletes_nothing(block: WorkspaceStoreBlock, trained: list[str]) -> None:
+    before = files(block)
+    with answering(False):
+        state = maintain(block, ASKED, return_state=True)
+    assert (state.name, state.message) == ("NotDeleted", "Nothing was deleted: the answer was no")
+    assert files(block) == before
+    assert "| deletions | none: the answer was no |" in report()
+    with block.open() as store:
+        assert store.list_runs().height == 3
+
+
+def test_no_answer_deletes_nothing(block: WorkspaceStoreBlock, trained: list[str]) -> None:
+    before = files(block)
+    state = maintain(block, ASKED.model_copy(update={"approval_timeout": 1 / 3600}), return_state=True)
+    assert state.name == "NotDeleted"
+    assert "nobody answered within" in report()
+    assert files(block) == before
+
+
+def test_a_plan_that_is_not_true_any_more_is_not_applied(block: WorkspaceStoreBlock, trained: list[str]) -> None:
+    def promote() -> None:
+        with block.open() as store:
+            store.set_alias("tecator/fat/champion", store.query_chain_summaries(run_id=trained[0])["chain_id"].item())
+
+    before = files(block)
+    with answering(True, promote):
+        state = maintain(block, ASKED, return_state=True)
+    assert state.name == "NotDeleted"
+    assert "came to be needed since it was made" in report()
+    assert files(block) == before
 
 
 def test_a_policy_that_keeps_nothing_fails_before_anything_goes(block: WorkspaceStoreBlock, trained: list[str]) -> None:

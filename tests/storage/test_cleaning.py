@@ -66,7 +66,7 @@ def test_what_it_names_goes(store: WorkspaceStore, plan: CleaningPlan) -> None:
 def test_nothing_goes_when_a_run_of_it_is_needed_by_now(store: WorkspaceStore, plan: CleaningPlan) -> None:
     [pipeline_id] = store.list_pipelines().filter(name="p4")["pipeline_id"]
     store.set_alias("d/y/champion", store.get_chains_for_pipeline(pipeline_id)["chain_id"].item())
-    with pytest.raises(PlanOutdatedError, match=r"Nothing was deleted, for 3 of what plan \w{12} names"):
+    with pytest.raises(PlanOutdatedError, match=r"3 of what plan \w{12} names .* nothing was deleted"):
         store.apply_cleaning(plan)
     assert counts(store) == (3, 4)
     assert store.check("full").ok
