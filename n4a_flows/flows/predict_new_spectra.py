@@ -40,7 +40,7 @@ _SHOWN = 50
 def predict_new_spectra(
     store: WorkspaceStoreBlock,
     chain: str | list[str],
-    files: PathText | list[PathText],
+    files: PathText | list[PathText] | None = None,
     options: PredictionOptions = PredictionOptions(),  # noqa: B008 - an instance, so that the form shows the defaults
 ) -> PredictionSummary:
     """Predict the spectra files that a chain has not seen yet: each chain scores a file once, however often this runs.
@@ -58,7 +58,7 @@ def predict_new_spectra(
     chain
         Id or alias of a chain, `"best"` (with the dataset in the options), or a list of these.
     files
-        A folder (its sub-folders too), a glob, a file, or a list of these.
+        A folder (its sub-folders too), a glob, a file, or a list of these; the folder `incoming` of the workspace when left out.
     options
         How it is predicted.
 
@@ -73,6 +73,7 @@ def predict_new_spectra(
     QuarantineError
         When more than the allowed share of the new files was quarantined; everything is recorded by then.
     """
+    files = files or _incoming(store)
     reading = Reading(options.unit, options.signal, options.resample, readers_in_use())
     csv_path = None if options.csv_file is None else store.export_path(options.csv_file)
     found = list_spectra_files(files)
@@ -124,6 +125,16 @@ def predict_new_spectra(
             f"{next(iter(counts.quarantined.values()))}"
         )
     return summary
+
+
+def _incoming(store: WorkspaceStoreBlock) -> str:
+    """The folder of a workspace for spectra that have arrived; it is made, so that a schedule may look into it from the start."""
+    folder = store.workspace_path / "incoming"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WorkspaceError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
+    return str(folder)
 
 
 def _move_away(counts: _Counts) -> None:
