@@ -55,7 +55,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     ("n4a_flows.storage", "Probes", ("Probe", "ProbeReport")),
     ("n4a_flows.storage", "Artifacts as bytes", ("serialize", "SerializedArtifact", "PreparedArtifact")),
-    ("n4a_flows.storage", "The ledger of scored files", ("ScoredFile", "ScoredSample")),
+    ("n4a_flows.storage", "The ledger of scored files", ("ScoredFile", "ScoredSample", "ScoredBatch")),
     ("n4a_flows.storage", "The library", ("PipelineLibrary",)),
     (
         "n4a_flows.storage",

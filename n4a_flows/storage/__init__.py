@@ -6,6 +6,7 @@ Nothing here imports Prefect.
 from n4a_flows.storage.artifacts import PreparedArtifact
 from n4a_flows.storage.axis import Axis
 from n4a_flows.storage.backup import BackupReport, RestoreReport
+from n4a_flows.storage.batches import ScoredBatch
 from n4a_flows.storage.bundles import (
     BundleGenerator,
     BundleInfo,
@@ -70,6 +71,7 @@ __all__ = [
     "RetentionPolicy",
     "RetentionReport",
     "RunOrigin",
+    "ScoredBatch",
     "ScoredFile",
     "ScoredSample",
     "SerializedArtifact",

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from n4a_flows.storage import schema
+from n4a_flows.storage import migrations, schema
 from n4a_flows.storage.artifacts import TEMPORARY_PREFIX, ArtifactFiles, sync_folder, write_durably
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.database import FILE_NAME, Database
@@ -268,7 +268,8 @@ def _contents(session: Session) -> _Contents:
     if version is None:
         raise SchemaError("The database of the backup holds no tables, so it is none of a workspace.")
     schema.refuse_newer(version)
-    rows = {table: int(session.rows(f"SELECT count(*) FROM {table}")[0][0]) for table in schema.COLUMNS}
+    with migrations.shown_as_current(session):
+        rows = {table: int(session.rows(f"SELECT count(*) FROM {table}")[0][0]) for table in schema.COLUMNS}
     return _Contents(
         rows, dict(session.rows("SELECT artifact_path, content_hash FROM artifacts ORDER BY artifact_path"))
     )

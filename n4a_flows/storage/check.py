@@ -44,6 +44,7 @@ JSON_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "prediction_labels": ("labels",),
     "scored_files": ("detail",),
     "scored_samples": ("reasons", "detail"),
+    "scored_batches": ("reasons", "detail"),
 }
 """Columns that hold JSON, by table; the first column of a table names the row."""
 
@@ -210,10 +211,10 @@ def _edges(
         stored.setdefault(chain_id, Counter())[artifact_id] = count
         protected[artifact_id] += count > 0
     chains = session.rows(
-        "SELECT chain_id, x.probe_artifact_id, steps, fold_artifacts, shared_artifacts FROM chains c "
+        "SELECT chain_id, x.probe_artifact_id, x.limits_artifact_id, steps, fold_artifacts, shared_artifacts FROM chains c "
         "LEFT JOIN chain_context x USING (chain_id) ORDER BY chain_id"
     )
-    for chain_id, probe, *document in chains:
+    for chain_id, probe, limits, *document in chains:
         if chain_id in unreadable:
             continue
         named = _named(*document)
@@ -221,7 +222,7 @@ def _edges(
             said = "The steps and artifacts of the chain cannot be understood. Restore the workspace from a backup."
             yield Finding("unreadable_chain", chain_id, said, mendable=False), False
             continue
-        named.update([] if probe is None else [probe])
+        named.update(companion for companion in (probe, limits) if companion is not None)
         edges = stored.get(chain_id, Counter())
         lost = sorted((named.keys() & edges.keys()) - existing)
         if lost:

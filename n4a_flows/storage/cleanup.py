@@ -101,7 +101,8 @@ def trim_run(
     A trimmed chain keeps its document, so replaying it says what is missing rather than predicting with less.
     """
     chains = session.dicts(
-        "SELECT c.chain_id, c.pipeline_id, c.steps, c.fold_artifacts, c.shared_artifacts, x.probe_artifact_id FROM chains c "
+        "SELECT c.chain_id, c.pipeline_id, c.steps, c.fold_artifacts, c.shared_artifacts, x.probe_artifact_id, "
+        "x.limits_artifact_id FROM chains c "
         "JOIN pipelines p USING (pipeline_id) LEFT JOIN chain_context x USING (chain_id) "
         "WHERE p.run_id = ? AND p.dataset_name = ?",
         [run_id, dataset_name],
@@ -131,8 +132,9 @@ def _trim(session: Session, chain: dict[str, Any], *, winner: bool) -> None:
     ]
     _drop_edges(session, [chain["chain_id"]], release=True)
     edges = referenced_artifacts(steps, models, shared)
-    if needed and chain["probe_artifact_id"] is not None:
-        edges[chain["probe_artifact_id"]] += 1
+    for companion in (chain["probe_artifact_id"], chain["limits_artifact_id"]):
+        if needed and companion is not None:
+            edges[companion] += 1
     # An earlier trimming may have given some up already.
     left = {
         row[0]

@@ -11,6 +11,7 @@ from n4a_flows.storage.facade.checking import CheckVerbs
 from n4a_flows.storage.facade.files import FileVerbs
 from n4a_flows.storage.facade.finding import FindingVerbs
 from n4a_flows.storage.facade.naming import NamingVerbs
+from n4a_flows.storage.facade.references import ReferenceVerbs
 from n4a_flows.storage.facade.runs import RunVerbs
 from n4a_flows.storage.facade.scoring import ScoringVerbs
 from n4a_flows.storage.facade.upkeep import UpkeepVerbs
@@ -24,6 +25,7 @@ class WorkspaceStore(
     FindingVerbs,
     FileVerbs,
     ScoringVerbs,
+    ReferenceVerbs,
     NamingVerbs,
     UpkeepVerbs,
     BackupVerbs,

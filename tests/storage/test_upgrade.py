@@ -228,7 +228,7 @@ def test_a_newer_schema_is_refused_with_both_versions(tmp_path: Path) -> None:
     WorkspaceStore(tmp_path).close()
     with Database.at(tmp_path).session(write=True, operation="test", timeout=5) as session:
         session.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
-    with pytest.raises(SchemaError, match=r"version 99.*version 1"):
+    with pytest.raises(SchemaError, match=r"version 99.*version 2"):
         upgrade(tmp_path)
 
 

@@ -14,7 +14,7 @@ from n4a_flows.storage.session import Session
 
 
 def whole_chain(session: Session, files: ArtifactFiles, chain_id: str) -> ChainPackage:
-    """A chain with all its artifacts and its probe, not only those that predicting needs.
+    """A chain with all its artifacts, its probe and its limits, not only those that predicting needs.
 
     Folds that predicting does not need and that were given up since (`cleanup_transient_artifacts`) are left out of the document;
     its digest is then that of the chain without them.
@@ -33,9 +33,9 @@ def whole_chain(session: Session, files: ArtifactFiles, chain_id: str) -> ChainP
         hashes = artifacts.hashes_of(session, named)
         digest = chains.digest(document, hashes, context.axis, context.signal, context.task_type)
         context = replace(context, digest=digest)
-    if context.probe_artifact_id is not None:
-        named.add(context.probe_artifact_id)
-    return ChainPackage(document, context, artifacts.stored(session, files, sorted(named)))
+    stored = artifacts.stored(session, files, sorted(named.union(context.companions)))
+    limits = stored.get(context.limits_artifact_id or "")
+    return ChainPackage(document, context, stored, None if limits is None else limits.data)
 
 
 def _named(document: Mapping[str, Any]) -> set[str]:

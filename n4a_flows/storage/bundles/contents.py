@@ -47,6 +47,10 @@ class BundleInfo:
         Size in bytes by name of the member, `manifest.json` left out.
     has_probe
         Whether spectra travel with it whose predictions are known.
+    has_limits
+        Whether what its predictions are judged by travels with it.
+    unit, parent_digest
+        The unit of the target, and the digest of the chain that it was made from; None where there is none.
     nirs4all_cannot
         Why nirs4all's loader does not predict with it, or None when it does.
     exported_at
@@ -75,6 +79,9 @@ class BundleInfo:
     has_probe: bool
     nirs4all_cannot: str | None
     exported_at: str | None
+    has_limits: bool = False
+    unit: str | None = None
+    parent_digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,8 +96,8 @@ class BundleContents:
         With the chain id of the bundle, or "".
     artifacts
         Bytes by artifact id of the bundle.
-    probe
-        The bytes of its probe.
+    probe, limits
+        The bytes of its probe and of its limits.
     """
 
     info: BundleInfo
@@ -98,6 +105,7 @@ class BundleContents:
     context: ChainContext
     artifacts: Mapping[str, SerializedArtifact]
     probe: SerializedArtifact | None
+    limits: SerializedArtifact | None = None
 
     def package(self) -> ChainPackage:
         """The chain ready to be loaded."""
@@ -107,7 +115,7 @@ class BundleContents:
             )
             for artifact_id, found in self.artifacts.items()
         }
-        return ChainPackage(self.document, self.context, stored)
+        return ChainPackage(self.document, self.context, stored, None if self.limits is None else self.limits.data)
 
 
 def with_digest(contents: BundleContents) -> BundleContents:

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
+from n4a_flows.storage.codecs import deserialize
 from n4a_flows.storage.errors import BundleError, N4AError
 from n4a_flows.storage.probes import Probe
 
 _MAX_PROBE_BYTES: Final = 64 * 1024**2
+_MAX_LIMITS_BYTES: Final = 256 * 1024**2
+_PLAIN_KINDS: Final = frozenset("biufU")
 _PICKLE, _ZIP = b"\x80", b"PK"
 
 
@@ -43,13 +48,34 @@ def check_probe(data: bytes) -> None:
     ------
     BundleError
     """
+    with _read_as("probe", data, _MAX_PROBE_BYTES, "a few spectra"):
+        Probe.from_bytes(data)
+
+
+def check_limits(data: bytes) -> None:
+    """Refuse bytes that are no arrays of numbers (and text) by name, or unfold to more than limits may take.
+
+    Raises
+    ------
+    BundleError
+    """
+    with _read_as("limits", data, _MAX_LIMITS_BYTES, f"{_MAX_LIMITS_BYTES // 1024**2} MiB"):
+        arrays = deserialize(data, "npz", trust="none")
+        odd = [name for name, array in arrays.items() if array.dtype.kind not in _PLAIN_KINDS]
+        if odd or not arrays:
+            raise BundleError(f"The limits in the bundle are no arrays of numbers: {', '.join(odd)[:80] or 'none'}.")
+
+
+@contextmanager
+def _read_as(what: str, data: bytes, max_bytes: int, said: str) -> Iterator[None]:
+    """Look at the size that arrays claim, before they are read in the block; what goes wrong there is a `BundleError`."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(member.file_size for member in archive.infolist()) > _MAX_PROBE_BYTES:
-                raise BundleError("The probe in the bundle is bigger than a few spectra.")
-        Probe.from_bytes(data)
+            if sum(member.file_size for member in archive.infolist()) > max_bytes:
+                raise BundleError(f"The {what} in the bundle would unfold to more than {said}.")
+        yield
     except BundleError:
         raise
     # numpy reads whatever the file makes it read.
     except (N4AError, zipfile.BadZipFile, ValueError, TypeError, OSError, RuntimeError, NotImplementedError) as error:
-        raise BundleError(f"The probe in the bundle cannot be read: {error}") from error
+        raise BundleError(f"The {what} in the bundle cannot be read: {error}") from error

@@ -114,12 +114,13 @@ class Prepared:
     ----------
     artifacts
         By their ids in the bundle.
-    probe
-        The probe, if there is one.
+    probe, limits
+        Probe and limits, if there are any.
     """
 
     artifacts: Mapping[str, PreparedArtifact]
     probe: PreparedArtifact | None
+    limits: PreparedArtifact | None
 
     @classmethod
     def written(cls, files: ArtifactFiles, contents: BundleContents) -> Prepared:
@@ -127,12 +128,13 @@ class Prepared:
         return cls(
             {artifact_id: files.write(found) for artifact_id, found in contents.artifacts.items()},
             None if contents.probe is None else files.write(contents.probe),
+            None if contents.limits is None else files.write(contents.limits),
         )
 
     def content_hashes(self) -> set[str]:
         """The digests of all of them."""
-        all_of_them = [*self.artifacts.values(), *([] if self.probe is None else [self.probe])]
-        return {found.serialized.content_hash for found in all_of_them}
+        all_of_them = [*self.artifacts.values(), self.probe, self.limits]
+        return {found.serialized.content_hash for found in all_of_them if found is not None}
 
 
 def record(
@@ -148,7 +150,7 @@ def record(
     digest = contents.context.digest
     hashes = prepared.content_hashes()
     known = artifacts.known_hashes(session, hashes)
-    found = _equal_chain(session, digest)
+    found = _equal_chain(session, digest, with_limits=prepared.limits is not None)
     chain_id = found or _add(session, files, contents, prepared)
     return ImportReport(
         chain_id=chain_id,
@@ -162,10 +164,12 @@ def record(
     )
 
 
-def _equal_chain(session: Session, digest: str) -> str | None:
+def _equal_chain(session: Session, digest: str | None, *, with_limits: bool = False) -> str | None:
+    """The first chain with this digest; one without limits does not stand for one with them."""
     rows = session.rows(
-        "SELECT chain_id FROM chain_context JOIN chains USING (chain_id) WHERE digest = ? ORDER BY created_at LIMIT 1",
-        [digest],
+        "SELECT chain_id FROM chain_context JOIN chains USING (chain_id) "
+        "WHERE digest = ? AND (NOT ? OR limits_artifact_id IS NOT NULL) ORDER BY created_at LIMIT 1",
+        [digest, with_limits],
     )
     return str(rows[0][0]) if rows else None
 
@@ -206,9 +210,10 @@ def _add(session: Session, files: ArtifactFiles, contents: BundleContents, prepa
         target=context.target,
         task_type=context.task_type,
         probe_artifact_id=None if prepared.probe is None else artifacts.save(session, files, prepared.probe),
-        limits_artifact_id=None,
-        parent_chain_id=None,
-        unit=None,
+        limits_artifact_id=None if prepared.limits is None else artifacts.save(session, files, prepared.limits),
+        parent_chain_id=_equal_chain(session, context.parent_digest),
+        parent_digest=context.parent_digest,
+        unit=context.unit,
     )
     records.end(session, "pipelines", pipeline_id, "completed")
     records.end(session, "runs", run_id, "completed", summary={"chain_id": chain_id, "digest": context.digest})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from n4a_flows.storage.errors import AxisError, BundleError
 MANIFEST = "manifest.json"
 CHAIN = "chain.json"
 PROBE = "probe.npz"
+LIMITS = "limits.npz"
 OUR_FORMAT = "n4a_flows_format"
 FORMAT_VERSION = 1
 """Of bundles of ours; a reader refuses a higher one."""
@@ -37,7 +39,7 @@ def manifest_of(package: ChainPackage, contents: Mapping[str, bytes], nirs4all_c
     document, context = package.document, package.context
     refit = has_refit(document)
     exported_at = now().isoformat(timespec="seconds") + "+00:00"
-    operators = [found for key, found in package.artifacts.items() if key != context.probe_artifact_id]
+    operators = [found for key, found in package.artifacts.items() if key not in context.companions]
     imports = requirements.imports_of(operators)
     # Newer releases of its loader name the version that they cannot read: so whoever tries is told why.
     readable = _NIRS4ALL_FORMAT if nirs4all_cannot is None else f"n4a_flows only: {nirs4all_cannot}"
@@ -63,10 +65,13 @@ def manifest_of(package: ChainPackage, contents: Mapping[str, bytes], nirs4all_c
         "signal": context.signal,
         "axis": None if context.axis is None else context.axis.to_dict(),
         "x_range": context.x_range,
+        "unit": context.unit,
+        "parent_digest": context.parent_digest,
         "imports": imports,
         "packages": requirements.versions_of(imports),
         "nirs4all_cannot": nirs4all_cannot,
         "probe": PROBE if PROBE in contents else None,
+        "limits": LIMITS if LIMITS in contents else None,
         "members": {name: {"sha256": content_hash(data), "size": len(data)} for name, data in contents.items()},
     }
 
@@ -99,6 +104,9 @@ def info_of(archive: Archive, manifest: Mapping[str, Any], chain: Mapping[str, A
         has_probe=manifest.get("probe") is not None,
         nirs4all_cannot=text(manifest, "nirs4all_cannot"),
         exported_at=text(manifest, "exported_at"),
+        has_limits=manifest.get("limits") is not None,
+        unit=text(manifest, "unit"),
+        parent_digest=_parent_digest(manifest),
     )
 
 
@@ -127,6 +135,13 @@ def _x_range(manifest: Mapping[str, Any]) -> tuple[float, float] | None:
     if len(numbers) != 2 or len(x_range) != 2 or not np.all(np.isfinite(np.asarray(numbers, dtype=np.float64))):
         raise BundleError("The x_range of the bundle is no pair of numbers.")
     return float(numbers[0]), float(numbers[1])
+
+
+def _parent_digest(manifest: Mapping[str, Any]) -> str | None:
+    digest = text(manifest, "parent_digest")
+    if digest is not None and not re.fullmatch("[0-9a-f]{64}", digest):
+        raise BundleError(f"The bundle names a parent by {digest[:80]!r}, which is no digest.")
+    return digest
 
 
 def _imports(manifest: Mapping[str, Any]) -> tuple[str, ...]:

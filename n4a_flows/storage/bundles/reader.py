@@ -11,7 +11,7 @@ from typing import Any
 from n4a_flows.storage.bundles import foreign, strict_json
 from n4a_flows.storage.bundles.archive import MAX_BYTES, Archive, archive_in, open_archive
 from n4a_flows.storage.bundles.contents import BundleContents, BundleInfo, with_digest
-from n4a_flows.storage.bundles.formats import check_format, check_probe
+from n4a_flows.storage.bundles.formats import check_format, check_limits, check_probe
 from n4a_flows.storage.bundles.manifest import CHAIN, FORMAT_VERSION, MANIFEST, OUR_FORMAT, info_of
 from n4a_flows.storage.bundles.strict_json import text
 from n4a_flows.storage.chains import DOCUMENT_KEYS, ChainContext
@@ -110,9 +110,14 @@ def _read(archive: Archive, path: Path) -> BundleContents:
         x_range=info.x_range,
         target=info.target,
         task_type=info.task_type,
+        parent_digest=info.parent_digest,
+        unit=info.unit,
     )
     document = {key: chain.get(key) for key in DOCUMENT_KEYS}
-    contents = with_digest(BundleContents(info, document, context, _artifacts(chain, data), _probe(manifest, data)))
+    operators = _artifacts(chain, data)
+    contents = with_digest(
+        BundleContents(info, document, context, operators, _probe(manifest, data), _limits(manifest, data))
+    )
     if contents.context.digest != info.digest:
         raise BundleError("The chain in the bundle is not the one that its digest was made of.")
     return contents
@@ -174,12 +179,27 @@ def _artifact(described: Mapping[str, Any], data: Mapping[str, bytes]) -> Serial
 
 
 def _probe(manifest: Mapping[str, Any], data: Mapping[str, bytes]) -> SerializedArtifact | None:
-    name = text(manifest, "probe")
+    found = _companion(manifest, data, "probe")
+    if found is None:
+        return None
+    check_probe(found)
+    return SerializedArtifact(
+        found, content_hash(found), f"{Probe.__module__}.{Probe.__qualname__}", ARTIFACT_TYPE, "npz"
+    )
+
+
+def _limits(manifest: Mapping[str, Any], data: Mapping[str, bytes]) -> SerializedArtifact | None:
+    found = _companion(manifest, data, "limits")
+    if found is None:
+        return None
+    check_limits(found)
+    return SerializedArtifact(found, content_hash(found), "", "limits", "npz")
+
+
+def _companion(manifest: Mapping[str, Any], data: Mapping[str, bytes], what: str) -> bytes | None:
+    name = text(manifest, what)
     if name is None:
         return None
     if name not in data:
-        raise BundleError(f"The bundle has no {name}, in which its probe should be.")
-    check_probe(data[name])
-    return SerializedArtifact(
-        data[name], content_hash(data[name]), f"{Probe.__module__}.{Probe.__qualname__}", ARTIFACT_TYPE, "npz"
-    )
+        raise BundleError(f"The bundle has no {name[:80]}, in which its {what} should be.")
+    return data[name]

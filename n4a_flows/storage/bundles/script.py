@@ -53,6 +53,7 @@ def to_script(package: ChainPackage) -> bytes:
             "model_class": document["model_class"],
             "preprocessings": document["preprocessings"],
             "target": context.target,
+            "unit": context.unit,
             "task_type": context.task_type,
             "signal": context.signal,
             "x_range": context.x_range,

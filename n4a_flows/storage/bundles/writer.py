@@ -17,7 +17,7 @@ from typing import Any
 
 from n4a_flows.storage.artifacts import StoredArtifact
 from n4a_flows.storage.bundles.layout import Layout, Member, lay_out
-from n4a_flows.storage.bundles.manifest import CHAIN, MANIFEST, PROBE, manifest_of
+from n4a_flows.storage.bundles.manifest import CHAIN, LIMITS, MANIFEST, PROBE, manifest_of
 from n4a_flows.storage.chain_replay import ChainPackage
 from n4a_flows.storage.chains import DOCUMENT_KEYS
 from n4a_flows.storage.codecs import extension
@@ -30,7 +30,7 @@ _TIME = (1980, 1, 1, 0, 0, 0)  # the same chain gives the same members, byte by 
 
 
 def to_bundle(package: ChainPackage) -> bytes:
-    """The bytes of the bundle of a chain with all its artifacts, and with its probe if it has one.
+    """The bytes of the bundle of a chain with all its artifacts, and with its probe and limits if it has them.
 
     Raises
     ------
@@ -44,16 +44,18 @@ def to_bundle(package: ChainPackage) -> bytes:
             package.context.chain_id,
             layout.why_not,
         )
-    probe = package.artifacts.get(package.context.probe_artifact_id or "")
-    artifacts = [found for found in package.artifacts.values() if found is not probe]
+    artifacts = [found for key, found in package.artifacts.items() if key not in package.context.companions]
     members = [*layout.members, *_others(artifacts, layout)]
     contents = {
         CHAIN: _json(_chain(package, members), CHAIN),
         **_documents(layout),
         **{member.name: member.artifact.data for member in members},
     }
+    probe = package.artifacts.get(package.context.probe_artifact_id or "")
     if probe is not None:
         contents[PROBE] = probe.data
+    if package.limits is not None:
+        contents[LIMITS] = package.limits
     manifest = _json(manifest_of(package, contents, layout.why_not), MANIFEST)
     return _zipped({MANIFEST: manifest, **contents})
 

@@ -26,8 +26,8 @@ class FileVerbs(ReplayVerbs, PredictionVerbs):
         output_path
             `.n4a` is appended when it has no suffix, `.n4a.py` when it does not end so; parent folders are made.
         format
-            `"n4a"`: a bundle with all artifacts of the chain and its probe, for `import_bundle` of another workspace and for
-            nirs4all. Where nirs4all would predict something else, its loader refuses the bundle, and a warning says why.
+            `"n4a"`: a bundle with all artifacts of the chain, its probe and its limits, for `import_bundle` of another workspace
+            and for nirs4all. Where nirs4all would predict something else, its loader refuses the bundle, and a warning says why.
             `"n4a.py"`: a script that predicts with numpy, joblib and what the artifacts import.
 
         Returns
@@ -74,7 +74,8 @@ class FileVerbs(ReplayVerbs, PredictionVerbs):
         """Bring the chain of a `.n4a` bundle into this workspace, with a run and a pipeline that say where it comes from.
 
         All of it comes in, or nothing: every name, size and digest is looked at before anything is written. Bytes that the
-        workspace has already are not written again. When it has a chain with the same digest, nothing is added.
+        workspace has already are not written again. When it has a chain with the same digest (and with limits, if the bundle brings
+        some), nothing is added. A parent is known by its digest, and by its id where the workspace has it.
 
         The bundle is not unpickled unless `trust` says so. Later replays go by the trust of the store that replays: open it with
         trust `"modules"` when a bundle came from somebody you do not know.
@@ -82,7 +83,7 @@ class FileVerbs(ReplayVerbs, PredictionVerbs):
         Parameters
         ----------
         path
-            A bundle of n4a_flows, or one of nirs4all (1.0 and later), which has no axis, no probe and no digests.
+            A bundle of n4a_flows, or one of nirs4all (1.0 and later), which has no axis, probe, limits and digests.
         trust
             `"modules"` or `"all"`: load the chain as far as this allows, predict its probe, and refuse the bundle when the
             predictions differ from those recorded. None or `"none"`: load nothing.

@@ -1,4 +1,4 @@
-"""Verbs about the ledger of scored files."""
+"""Verbs about the ledger of scored files and batches."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from datetime import datetime
 
 import polars as pl
 
-from n4a_flows.storage import aliases, chains, scoring
+from n4a_flows.storage import aliases, batches, chains, scoring
+from n4a_flows.storage.batches import ScoredBatch
 from n4a_flows.storage.facade.base import StoreBase
 from n4a_flows.storage.scoring import ScoredFile
 
 
 class ScoringVerbs(StoreBase):
-    """Scored files and samples."""
+    """Scored files, samples and batches."""
 
     def record_scoring(self, chain_id: str, files: Sequence[ScoredFile], flow_run_id: str | None = None) -> None:
         """Note files as seen by a chain, with what it predicted: rows and "seen" are one commit.
@@ -100,3 +101,43 @@ class ScoringVerbs(StoreBase):
         """
         with self._reading("scored_samples") as session:
             return scoring.samples(session, aliases.resolved(session, chain_id), since, file_digests)
+
+    def record_batch(self, chain_id: str, batch: ScoredBatch, flow_run_id: str | None = None) -> str:
+        """Note what a chain's predictions of one batch of spectra are worth together; it outlives the chain.
+
+        Returns
+        -------
+        The id of the batch.
+
+        Raises
+        ------
+        UnknownIdError
+            When there is no such chain.
+        InvalidInputError
+            When the batch has no verdict, or its detail holds what JSON cannot.
+
+        Examples
+        --------
+        >>> batch = ScoredBatch("warn", ["the mean spectrum has drifted"], n_samples=24, released=True)
+        >>> batch_id = store.record_batch(chain_id, batch)
+        >>> store.scored_batches(chain_id).select("target", "verdict", "released", "n_samples").rows()
+        [('fat', 'warn', True, 24)]
+        """
+        with self._writing("record_batch") as session:
+            context = chains.context_of(session, aliases.resolve(session, chain_id))
+            return batches.record(session, context, batch, flow_run_id)
+
+    def scored_batches(self, chain_id: str | None = None, since: datetime | None = None) -> pl.DataFrame:
+        """Batches that were judged, in the order they were recorded.
+
+        Parameters
+        ----------
+        since
+            Only those recorded then or later; naive UTC.
+
+        Returns
+        -------
+        batch_id, chain_id, chain_digest, target, flow_run_id, verdict, released, reasons, n_samples, detail, scored_at (naive UTC).
+        """
+        with self._reading("scored_batches") as session:
+            return batches.batches(session, aliases.resolved(session, chain_id), since)

@@ -1,0 +1,119 @@
+"""Laboratory values that come after the prediction, and the predictions that they belong to.
+
+Rows are only added: the latest of a sample and target counts, the earlier ones say what was corrected and when.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from numbers import Real
+from typing import Any
+
+import polars as pl
+
+from n4a_flows.storage.clock import now
+from n4a_flows.storage.errors import InvalidInputError
+from n4a_flows.storage.session import Session
+
+_LATEST = (
+    "SELECT sample_id, target, value, source, added_at, rowid AS place FROM reference_values "
+    "QUALIFY row_number() OVER (PARTITION BY sample_id, target ORDER BY added_at DESC, rowid DESC) = 1"
+)
+
+
+def add(session: Session, values: Mapping[str, float], target: str, source: str | None) -> int:
+    """Add values by sample id, those that are new or differ from the latest one; returns how many these are.
+
+    Raises
+    ------
+    InvalidInputError
+        When they are no mapping, an id or the target is no text or blank, or a value is no finite number; nothing is added then.
+    """
+    _refuse_blank("The target of laboratory values", target)
+    if not isinstance(values, Mapping):
+        raise InvalidInputError(f"Laboratory values must be a mapping by sample id, not a {type(values).__name__}.")
+    checked = {_checked_id(sample_id): _checked(sample_id, value) for sample_id, value in values.items()}
+    known = dict(
+        session.rows(
+            f"SELECT sample_id, value FROM ({_LATEST}) WHERE target = ? AND sample_id IN (SELECT unnest(?::VARCHAR[]))",
+            [target, list(checked)],
+        )
+    )
+    added_at = now()
+    new = {sample_id: value for sample_id, value in checked.items() if known.get(sample_id) != value}
+    for sample_id, value in new.items():
+        session.append(
+            "reference_values",
+            {"sample_id": sample_id, "target": target, "value": value, "source": source, "added_at": added_at},
+        )
+    return len(new)
+
+
+def latest(session: Session, target: str | None, sample_ids: Sequence[str] | None) -> pl.DataFrame:
+    """The value that counts of each sample and target, in the order they were added."""
+    terms, parameters = _terms(target=target)
+    if sample_ids is not None:
+        terms.append("sample_id IN (SELECT unnest(?::VARCHAR[]))")
+        parameters.append(list(sample_ids))
+    return session.frame(
+        f"SELECT sample_id, target, value, source, added_at FROM ({_LATEST}){_where(terms)} ORDER BY added_at, place",
+        parameters,
+    )
+
+
+def pairs(session: Session, chain_id: str | None, target: str | None, since: datetime | None) -> pl.DataFrame:
+    """Predicted numbers beside the laboratory value of their sample; of a file scored twice by a chain digest, the latest."""
+    terms, parameters = _terms(**{"f.target": target})
+    if chain_id is not None:
+        # Equal chains score a file once: what one of them predicted, the others would have predicted too.
+        terms.append(
+            "f.chain_digest IN (SELECT digest FROM chain_context WHERE chain_id = ? "
+            "UNION SELECT chain_digest FROM scored_files WHERE chain_id = ?)"
+        )
+        parameters += [chain_id, chain_id]
+    if since is not None:
+        terms.append("f.scored_at >= ?")
+        parameters.append(since)
+    return session.frame(
+        "WITH files AS (SELECT *, rowid AS place FROM scored_files WHERE status = 'scored' QUALIFY row_number() OVER "
+        "(PARTITION BY chain_digest, target, file_digest ORDER BY scored_at DESC, rowid DESC) = 1) "
+        "SELECT s.sample_id, f.target, s.y, r.value AS reference, s.verdict, f.chain_id, f.chain_digest, "
+        "json_extract_string(f.detail, '$.instrument') AS instrument, json_extract_string(f.detail, '$.product') AS product, "
+        "f.path, s.position, f.scored_at, r.added_at "
+        "FROM files f JOIN scored_samples s USING (scoring_id) "
+        f"JOIN ({_LATEST}) r ON r.sample_id = s.sample_id AND r.target = f.target"
+        f"{_where([*terms, 's.y IS NOT NULL'])} ORDER BY f.scored_at, f.place, s.position",
+        parameters,
+    )
+
+
+def _terms(**equal: str | None) -> tuple[list[str], list[Any]]:
+    asked = {column: value for column, value in equal.items() if value is not None}
+    return [f"{column} = ?" for column in asked], list(asked.values())
+
+
+def _where(terms: Sequence[str]) -> str:
+    return f" WHERE {' AND '.join(terms)}" if terms else ""
+
+
+def _checked_id(sample_id: Any) -> str:
+    _refuse_blank("The sample id of a laboratory value", sample_id)
+    return str(sample_id)
+
+
+def _refuse_blank(what: str, text: Any) -> None:
+    if not isinstance(text, str) or not text.strip():
+        raise InvalidInputError(f"{what} must be text that is not blank, not {text!r}.")
+
+
+def _checked(sample_id: str, value: Any) -> float:
+    number = math.nan
+    if isinstance(value, Real) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError):
+            number = float(value)
+    if not math.isfinite(number):
+        raise InvalidInputError(f"The laboratory value of sample {sample_id!r} must be a finite number, not {value!r}.")
+    return number
