@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from n4a_flows.cli.common import DEFAULT_WORKSPACE, AsJson, Workspace, print_json
 from n4a_flows.cli.console import out
-from n4a_flows.cli.upkeep import DEFAULT_WORKSPACE, AsJson, Workspace, print_json
 from n4a_flows.storage import BundleInfo, ImportReport, WorkspaceStore, verify_bundle
 
 BundleFile = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A .n4a file of n4a-flows or nirs4all.")]
@@ -18,7 +17,10 @@ BundleFile = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A .n4a file 
 def inspect(bundle: BundleFile, as_json: AsJson = False) -> None:
     """Verify a bundle and say what is in it. Nothing of it is unpickled.
 
-    Example: n4a-flows inspect fat.n4a
+    \b
+    Examples:
+      n4a-flows inspect fat.n4a
+      n4a-flows inspect fat.n4a --json
     """
     info = verify_bundle(bundle)
     if as_json:
@@ -46,7 +48,10 @@ def import_bundle(
 ) -> None:
     """Bring the chain of a bundle into a workspace, which is made when it is not there. By default nothing is unpickled.
 
-    Example: n4a-flows import fat.n4a --trust modules --alias meat/fat/champion
+    \b
+    Examples:
+      n4a-flows import fat.n4a
+      n4a-flows import fat.n4a --trust modules --alias meat/fat/champion
     """
     verify_bundle(bundle)  # before a workspace is made for it
     with WorkspaceStore(workspace) as store:
@@ -54,7 +59,7 @@ def import_bundle(
         if alias is not None:
             store.set_alias(alias, report.chain_id, note=f"imported from {bundle.name}")
     if as_json:
-        print_json(asdict(report))
+        print_json(report)
         return
     _say(report)
 
@@ -97,5 +102,5 @@ def _lines(info: BundleInfo) -> list[tuple[str, str]]:
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    app.command()(inspect)
-    app.command(name="import")(import_bundle)
+    app.command(rich_help_panel="Work")(inspect)
+    app.command(name="import", rich_help_panel="Work")(import_bundle)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from n4a_flows.reports import LeaderboardRow, leaderboard_cells
 from n4a_flows.storage.errors import N4AError
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+if TYPE_CHECKING:
+    from n4a_flows.reports import LeaderboardRow
+
+out = Console(highlight=False, soft_wrap=True, emoji=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 class PrefectUnreachableError(N4AError, ConnectionError):
@@ -34,6 +37,8 @@ def print_error(error: BaseException) -> None:
 
 def print_leaderboard(rows: list[LeaderboardRow]) -> None:
     """The leaderboard as a table, without the ids of the chains."""
+    from n4a_flows.reports import leaderboard_cells
+
     header, cells = leaderboard_cells(rows)
     table = Table(header_style="bold")
     for name in header[:-1]:

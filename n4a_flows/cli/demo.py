@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from n4a_flows.block import WorkspaceStoreBlock
+from n4a_flows.cli.common import print_json
 from n4a_flows.cli.console import out, print_leaderboard, print_quarantined, working
 from n4a_flows.flows import ExportOptions, export, predict_new_spectra, train_and_record
 from n4a_flows.monitoring.agreement import rmse
@@ -45,7 +46,7 @@ PIPELINE: dict[str, Any] = {
 """Raw, scatter-corrected, first and second derivative spectra and both together, each with two sizes of PLS model."""
 
 
-def demo(workspace: Path) -> None:
+def demo(workspace: Path, as_json: bool = False) -> None:
     """Train on tecator, predict its test spectra as if they had just arrived, export the best chain, and show it all."""
     block = WorkspaceStoreBlock(path=workspace)
     with block.open():
@@ -68,6 +69,17 @@ def demo(workspace: Path) -> None:
     picture = block.export_path("predicted-against-measured.png")
     _write(picture, predicted_against_measured(y, y_hat, quantity=TARGET, unit=UNIT, title="tecator, 43 new samples"))
 
+    if as_json:
+        print_json(
+            {
+                "training": training.model_dump(mode="json"),
+                "prediction": prediction.model_dump(mode="json"),
+                "export": bundle.model_dump(mode="json"),
+                "rmsep": rmse(y, y_hat),
+                "picture": picture,
+            }
+        )
+        return
     out.print()
     print_leaderboard(training.leaderboard)
     out.print(f"best chain for {TARGET}: {chain_id}")

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from n4a_flows.cli.common import DEFAULT_WORKSPACE, AsJson, Workspace, opened, print_json
 from n4a_flows.cli.console import out
-from n4a_flows.cli.upkeep import DEFAULT_WORKSPACE, AsJson, Workspace, opened, print_json
 from n4a_flows.storage import PipelineLibrary
 from n4a_flows.storage.errors import InvalidInputError
 from n4a_flows.storage.template_folder import SHIPPED, find_template, folder_of
@@ -30,7 +30,10 @@ def list_templates(
 ) -> None:
     """List the templates of the workspace, and those that come with the package.
 
-    Example: n4a-flows library list --tag derivative
+    \b
+    Examples:
+      n4a-flows library list
+      n4a-flows library list --tag derivative
     """
     found = [
         {**template.metadata, "shipped": shipped}
@@ -54,7 +57,10 @@ def show(
 ) -> None:
     """Show a template: what is said of it, and its definition.
 
-    Example: n4a-flows library show snv_pls
+    \b
+    Examples:
+      n4a-flows library show snv_pls
+      n4a-flows library show snv_pls --json
     """
     template = find_template(workspace, name, category)
     if as_json:
@@ -71,7 +77,7 @@ def add(
     source: Annotated[
         str,
         typer.Argument(
-            help="Id of a pipeline of the workspace, a template or definition (JSON), or a folder with one."
+            help="Id of a pipeline of the workspace (or its beginning), a template or definition (JSON), or a folder with one."
         ),
     ],
     name: Annotated[str | None, typer.Option(help="Name of the template; that of the file when left out.")] = None,
@@ -84,7 +90,10 @@ def add(
 ) -> None:
     """Add a template to the library of the workspace.
 
-    Example: n4a-flows library add 8c0e... --name "fat in meat" --description "best of July"
+    \b
+    Examples:
+      n4a-flows library add my_definition.json --name "fat in meat"
+      n4a-flows library add 8c0e41aa --name "fat in meat" --tag nir
     """
     with opened(workspace):
         templates = PipelineLibrary(workspace)
@@ -97,7 +106,11 @@ def add(
     elif name is None:
         raise InvalidInputError("Say what the template of the pipeline is to be called, with --name.")
     else:
-        path = templates.copy_from_pipeline(source, name, category or GENERAL, description, tag, overwrite=overwrite)
+        with opened(workspace) as store:
+            pipeline_id = store.identify(source, "pipeline").id
+        path = templates.copy_from_pipeline(
+            pipeline_id, name, category or GENERAL, description, tag, overwrite=overwrite
+        )
     said = templates.get_template_metadata(path.name.removesuffix(SUFFIX))
     if as_json:
         print_json({**said, "path": str(path)})
@@ -111,7 +124,9 @@ def delete(
 ) -> None:
     """Delete a template of the workspace.
 
-    Example: n4a-flows library delete "fat in meat"
+    \b
+    Example:
+      n4a-flows library delete "fat in meat"
     """
     with opened(workspace):
         PipelineLibrary(workspace).delete_template(name, category)
@@ -123,4 +138,4 @@ def delete(
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    app.add_typer(library, name="library")
+    app.add_typer(library, name="library", rich_help_panel="Work")

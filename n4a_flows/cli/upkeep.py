@@ -1,29 +1,25 @@
-"""Commands that look after a workspace. They need no Prefect, and exit with codes that scripts can use.
-
-0: done; 1: refused or failed, one line on stderr says why; 2: wrong usage; 3: `check` found damage; 4: the workspace stayed
-busy, try again later.
-"""
+"""Commands that look after a workspace. They need no Prefect."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from n4a_flows.cli.common import (
+    DEFAULT_WORKSPACE,
+    FOUND_DAMAGE,
+    AsJson,
+    DryRun,
+    Workspace,
+    opened,
+    print_json,
+)
 from n4a_flows.cli.console import out
 from n4a_flows.storage import RetentionPolicy, WorkspaceStore
-from n4a_flows.storage.errors import WorkspaceError
-
-Workspace = Annotated[Path, typer.Option("--workspace", "-w", help="Folder of the workspace.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-DEFAULT_WORKSPACE = Path("workspace")
-FOUND_DAMAGE = 3
-STAYED_BUSY = 4
 
 
 def gc(
@@ -34,13 +30,16 @@ def gc(
 ) -> None:
     """Remove artifacts that no chain needs, and files that no artifact names.
 
-    Example: n4a-flows gc --dry-run
+    \b
+    Examples:
+      n4a-flows gc --dry-run
+      n4a-flows gc --grace 24
     """
     with opened(workspace) as store:
         plan = store.plan_gc(timedelta(hours=grace))
         report = None if dry_run else store.apply_gc(plan)
     if as_json:
-        print_json({"plan": plan.to_dict(), "report": None if report is None else asdict(report)})
+        print_json({"plan": plan.to_dict(), "report": report})
         return
     if report is None:
         reasons = [(item.path, item.reason) for item in plan.artifacts] + [
@@ -65,12 +64,15 @@ def vacuum(
 ) -> None:
     """Make the database file smaller when enough of its rows were deleted.
 
-    Example: n4a-flows vacuum --min-dead-share 0.5
+    \b
+    Examples:
+      n4a-flows vacuum
+      n4a-flows vacuum --min-dead-share 0.5 --dry-run
     """
     with opened(workspace) as store:
         report = store.compact(min_dead_share, dry_run=dry_run)
     if as_json:
-        print_json(asdict(report))
+        print_json(report)
     elif report.compacted:
         out.print(f"{report.bytes_before} bytes before, {report.bytes_after} after")
     else:
@@ -88,7 +90,11 @@ def check(
 ) -> None:
     """Look for damage: rows without files, files without rows, counts and links that are wrong. Exit code 3 when there is any.
 
-    Example: n4a-flows check --full
+    \b
+    Examples:
+      n4a-flows check
+      n4a-flows check --full
+      n4a-flows check --replay --sample 0.05 --json
     """
     with opened(workspace) as store:
         report = store.check("replay" if replay else "full" if full else "quick", sample)
@@ -107,12 +113,14 @@ def backup(
 ) -> None:
     """Make one consistent copy of the database and the artifacts, while others go on working.
 
-    Example: n4a-flows backup /mnt/backups/workspace
+    \b
+    Example:
+      n4a-flows backup /mnt/backups/workspace
     """
     with opened(workspace) as store:
         report = store.backup(target)
     if as_json:
-        print_json(asdict(report))
+        print_json(report)
     else:
         out.print(f"{report.artifacts} artifacts and the database are in {report.target}", markup=False)
         out.print(f"{report.copied_artifacts} artifacts, {report.copied_bytes} bytes were new")
@@ -126,11 +134,14 @@ def restore(
 ) -> None:
     """Verify a backup and make a workspace of it.
 
-    Example: n4a-flows restore /mnt/backups/workspace workspace
+    \b
+    Examples:
+      n4a-flows restore /mnt/backups/workspace workspace --dry-run
+      n4a-flows restore /mnt/backups/workspace workspace
     """
     report = WorkspaceStore.restore(backup_folder, target, dry_run=dry_run)
     if as_json:
-        print_json(asdict(report))
+        print_json(report)
     else:
         done = "could be restored" if dry_run else "restored"
         out.print(f"{report.workspace} {done}: {report.artifacts} artifacts, made {report.created}", markup=False)
@@ -152,14 +163,17 @@ def retain(
 ) -> None:
     """Delete the runs that no rule keeps. Chains that an alias names always stay; files go with the next gc.
 
-    Example: n4a-flows retain --last-runs 30 --best-chains 5 --dry-run
+    \b
+    Examples:
+      n4a-flows retain --last-runs 30 --best-chains 5 --dry-run
+      n4a-flows retain --days 90 --failed-days 7
     """
     policy = RetentionPolicy(last_runs, days, best_chains, failed_days, remove_everything)
     with opened(workspace) as store:
         plan = store.plan_retention(policy)
         report = None if dry_run else store.apply_retention(plan)
     if as_json:
-        print_json({"plan": plan.to_dict(), "report": None if report is None else asdict(report)})
+        print_json({"plan": plan.to_dict(), "report": report})
         return
     if report is None:
         for item in plan.retired:
@@ -173,31 +187,46 @@ def retain(
 def reap(workspace: Workspace = DEFAULT_WORKSPACE, dry_run: DryRun = False, as_json: AsJson = False) -> None:
     """Mark runs as failed whose process is gone from this machine. Those of Prefect flows are left to the flow `maintain`.
 
-    Example: n4a-flows reap
+    \b
+    Examples:
+      n4a-flows reap
+      n4a-flows reap --dry-run
     """
     with opened(workspace) as store:
         reaped = store.reap_dead_runs(dry_run=dry_run)
     if as_json:
-        print_json([asdict(run) for run in reaped])
+        print_json(reaped)
         return
     for run in reaped:
         out.print(f"{run.run_id} {run.name}: {run.reason}", markup=False)
     out.print(f"{len(reaped)} runs had died")
 
 
-def opened(workspace: Path) -> WorkspaceStore:
-    """The store of a workspace that exists; a mistyped folder does not become a new one."""
-    if not (workspace / "store.duckdb").is_file():
-        raise WorkspaceError(f"There is no workspace in {workspace}: name one with --workspace.")
-    return WorkspaceStore(workspace)
+def upgrade(
+    workspace: Annotated[Path, typer.Argument(metavar="WORKSPACE", help="Folder of a workspace that nirs4all wrote.")],
+    as_json: AsJson = False,
+) -> None:
+    """Bring a workspace of nirs4all to the layout of n4a-flows. The original database is kept beside the new one.
 
-
-def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
-    out.print(json.dumps(value, indent=2, default=str), markup=False)
+    \b
+    Example:
+      n4a-flows upgrade workspace
+    """
+    report = WorkspaceStore.upgrade(workspace)
+    if as_json:
+        print_json(report)
+        return
+    if report.kept is None:
+        out.print(f"{report.workspace} is up to date already, nothing was done", markup=False)
+        return
+    out.print(f"{report.workspace} upgraded from {report.layout}", markup=False)
+    out.print(", ".join(f"{count} {table}" for table, count in report.rows.items()))
+    out.print(f"the original is kept as {report.kept}", markup=False)
+    for warning in report.warnings:
+        out.print(f"warning: {warning}", markup=False)
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (gc, vacuum, retain, reap, check, backup, restore):
-        app.command()(command)
+    for command in (check, gc, vacuum, retain, reap, backup, restore, upgrade):
+        app.command(rich_help_panel="Look after the workspace")(command)

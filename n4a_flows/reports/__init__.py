@@ -1,6 +1,6 @@
 """Numbers to text, tables and pictures."""
 
-from n4a_flows.reports.exported import Exportable, export_markdown, how_to_load
+from n4a_flows.reports.exported import export_markdown, how_to_load
 from n4a_flows.reports.figures import predicted_against_measured
 from n4a_flows.reports.leaderboard import (
     LeaderboardRow,
@@ -11,6 +11,7 @@ from n4a_flows.reports.leaderboard import (
 )
 from n4a_flows.reports.maintenance import Maintenance, maintenance_markdown
 from n4a_flows.reports.training_report import TrainingReport, training_report
+from n4a_flows.storage.exports import Exportable
 
 __all__ = [
     "Exportable",

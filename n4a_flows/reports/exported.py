@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from n4a_flows.reports.leaderboard import markdown_table
-
-Exportable = Literal["chain", "pipeline", "run", "predictions", "template"]
-"""What can be exported."""
+from n4a_flows.storage.exports import Exportable
 
 _PYTHON: dict[Exportable, str] = {
     "chain": (

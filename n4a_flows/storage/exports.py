@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 import pyarrow as pa
@@ -19,6 +19,9 @@ from n4a_flows.storage.artifacts import TEMPORARY_PREFIX, sync_folder
 from n4a_flows.storage.errors import N4AError, UnknownIdError, WorkspaceError
 from n4a_flows.storage.json_values import canonical_json, from_json, to_json
 from n4a_flows.storage.session import Session
+
+Exportable = Literal["chain", "pipeline", "run", "predictions", "template"]
+"""What can leave a workspace as a file."""
 
 
 def output_file(output_path: str | os.PathLike[str], suffix: str) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from n4a_flows.cli import commands
+from n4a_flows.cli import flows
 from n4a_flows.cli.demo import write_incoming
 from n4a_flows.spectra import load_tecator
 from n4a_flows.storage import WorkspaceStore
@@ -178,7 +178,7 @@ def test_predict_looks_again_until_it_is_interrupted(
             raise KeyboardInterrupt
         write_incoming(spectra.take(range(3)), incoming)
 
-    monkeypatch.setattr(commands, "sleep", pause)
+    monkeypatch.setattr(flows, "sleep", pause)
     chain = str(runner.last_recorded[0].chain_id)
     shown = command("predict", chain, incoming, "--watch", "60", "-o", "settle_seconds=0", "-w", tmp_path / "ws")
     assert looks == [60, 60]
