@@ -36,7 +36,7 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Table:
-    """Text cells below a header; the first column names the row."""
+    """Text cells below a header, of one or more lines each; the first column names the row."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -79,7 +79,7 @@ def _markdown(block: Block) -> str:
         case Bullets(items):
             return "\n".join(f"* {escaped(item)}" for item in items)
         case Table(header, rows):
-            return markdown_table([escaped(cell) for cell in header], [[escaped(cell) for cell in row] for row in rows])
+            return markdown_table([escaped(cell) for cell in header], [[_lines(cell) for cell in row] for row in rows])
         case Pictures(pictures):
             return "\n\n".join(
                 f"![{escaped(each.caption)}]({each.uri})\n\n*{escaped(each.caption)}*" for each in pictures
@@ -87,11 +87,16 @@ def _markdown(block: Block) -> str:
     assert_never(block)
 
 
+def _lines(cell: str) -> str:
+    return "<br>".join(escaped(line) for line in cell.splitlines() if line.strip())
+
+
 def escaped(text: str) -> str:
     """Text that means nothing to Markdown: names come from files and definitions.
 
-    An underscore inside a word and a `>` inside a line mean nothing anyway.
+    An underscore inside a word and a `>` inside a line mean nothing anyway. What looks like an address becomes no link.
     """
     text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     text = re.sub(r"([\\`*\[\]~])", r"\\\1", text)
-    return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
+    text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
+    return re.sub(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", "<span></span>", text)

@@ -11,16 +11,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from n4a_flows.reports.names import unit_text
+from n4a_flows.storage import Axis
+
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, "#56B4E9", "#CC79A7", "#000000", "#C8B900")
 """The palette of Okabe and Ito, its yellow darkened for white paper."""
 GREY, INK = "#8C8C8C", "#333333"
+
+VERDICT_MARKS = {"ok": (BLUE, "o"), "warn": (ORANGE, "^"), "outlier": (VERMILLION, "s"), "rejected": (INK, "X")}
+"""Colour and shape of the points of each verdict, from the best to the worst."""
 
 WIDTH = 5.0
 LETTERS, SMALL = 11, 10
@@ -76,6 +83,23 @@ def literal(text: str, most: int = 44) -> str:
 def with_unit(quantity: str, unit: str | None) -> str:
     """The label of an axis."""
     return f"{literal(quantity, 22)} ({literal(unit, 16) if unit else 'unit not given'})"
+
+
+def spectral_axis(axes: Axes, axis: Axis | None) -> None:
+    """Say below the picture where the points of the spectra lie; wavenumbers fall, as everywhere."""
+    axes.locator_params(axis="x", nbins=6)
+    if axis is None:
+        axes.set_xlabel("Number of the variable")
+        return
+    wavenumbers = axis.unit == "cm-1"
+    axes.set_xlabel(f"{'Wavenumber' if wavenumbers else 'Wavelength'} ({unit_text(axis.unit)})")
+    if wavenumbers:
+        axes.invert_xaxis()
+
+
+def positions(axis: Axis | None, n_points: int) -> npt.NDArray[np.float64]:
+    """Where the points lie; their numbers, from 1, when nobody knows."""
+    return np.arange(1.0, n_points + 1) if axis is None else axis.values
 
 
 def minus(text: str) -> str:

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from n4a_flows.monitoring.agreement import bias, r2, rmse, slope
 from n4a_flows.reports.drawing import (
     BLUE,
     GREY,
     INK,
     LETTERS,
     SMALL,
+    VERDICT_MARKS,
     VERMILLION,
     WIDTH,
     canvas,
@@ -24,7 +26,6 @@ from n4a_flows.reports.drawing import (
     with_unit,
 )
 from n4a_flows.storage.errors import InvalidInputError
-from n4a_flows.training.metrics import bias, r2, rmse
 
 Values = npt.NDArray[np.float64]
 
@@ -42,6 +43,8 @@ def predicted_against_measured(
     title: str | None = None,
     error: str = "RMSEP",
     span: tuple[float, float] | None = None,
+    verdicts: Sequence[str] | None = None,
+    line: bool = False,
 ) -> bytes:
     """Predictions against laboratory values with the 1:1 line, the RMSE, R² and bias.
 
@@ -59,6 +62,10 @@ def predicted_against_measured(
         What the RMSE of these predictions is called: RMSECV of out-of-fold predictions, RMSEP of a test set.
     span
         Least and greatest value that the axes must show, to compare two pictures.
+    verdicts
+        (n_samples,): what was said of each prediction, for the colour and the shape of its point.
+    line
+        Draw the line of laboratory values over predictions too, by which a slope and bias correction would go.
 
     Returns
     -------
@@ -90,7 +97,20 @@ def predicted_against_measured(
         "1:1", (limits[1], limits[1]), xytext=(-18, -6), textcoords="offset points", ha="right", va="top",
         color=INK, fontsize=SMALL,
     )  # fmt: skip
-    axes.scatter(y, y_hat, s=26, color=BLUE, edgecolor="white", linewidth=0.5, alpha=_alpha(y.size), zorder=2)
+    inclination = slope(y, y_hat) if line else None
+    if inclination is not None:
+        ends = np.array([y_hat.min(), y_hat.max()])
+        axes.plot(np.mean(y) + inclination * (ends - np.mean(y_hat)), ends, color=VERMILLION, linewidth=1.8, zorder=3)
+    said = np.full(y.size, "ok") if verdicts is None else np.asarray(verdicts)[known]
+    for verdict, (colour, marker) in VERDICT_MARKS.items():
+        these = said == verdict
+        if these.any():
+            axes.scatter(
+                y[these], y_hat[these], s=26, color=colour, marker=marker, edgecolor="white", linewidth=0.5,
+                alpha=_alpha(y.size), label=f"{verdict} ({np.count_nonzero(these)})", zorder=2,
+            )  # fmt: skip
+    if verdicts is not None:
+        legend_above(figure, *axes.get_legend_handles_labels(), columns=4)
     axes.set(xlim=limits, ylim=limits, aspect="equal")
     axes.set_xlabel(f"Measured {with_unit(quantity, unit)}")
     axes.set_ylabel(f"Predicted {with_unit(quantity, unit)}")
@@ -99,7 +119,7 @@ def predicted_against_measured(
     axes.text(
         0.04,
         0.96,
-        _figures(y, y_hat, unit, error),
+        _figures(y, y_hat, unit, error) + ("" if inclination is None else f"\nslope = {minus(f'{inclination:.3f}')}"),
         transform=axes.transAxes,
         va="top",
         fontsize=SMALL,

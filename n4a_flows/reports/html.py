@@ -78,13 +78,17 @@ def _table(table: Table) -> str:
 
     def cells(row: Sequence[str], tag: str) -> str:
         return "".join(
-            f'<{tag} class="number">{escape(cell)}</{tag}>' if number else f"<{tag}>{escape(cell)}</{tag}>"
+            f'<{tag} class="number">{escape(cell)}</{tag}>' if number else f"<{tag}>{_lines(cell)}</{tag}>"
             for cell, number in zip(row, numbers, strict=True)
         )
 
     head = f"<thead><tr>{cells(table.header, 'th')}</tr></thead>" if any(table.header) else ""
     body = "\n".join(f"<tr>{cells(row, 'td')}</tr>" for row in table.rows)
     return f'<div class="table"><table>{head}<tbody>\n{body}\n</tbody></table></div>'
+
+
+def _lines(cell: str) -> str:
+    return "<br>".join(escape(line) for line in cell.splitlines() if line.strip())
 
 
 def _is_number(cell: str) -> bool:

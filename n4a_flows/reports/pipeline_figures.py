@@ -31,10 +31,11 @@ from n4a_flows.reports.drawing import (
     legend_above,
     literal,
     png,
+    positions,
+    spectral_axis,
     styled,
     with_unit,
 )
-from n4a_flows.reports.names import unit_text
 from n4a_flows.storage import Axis
 
 Values = npt.NDArray[np.float64]
@@ -232,20 +233,13 @@ def spectra_before_and_after(
 
 
 def _lines(axes: Axes, stage: Stage, shown: npt.NDArray[np.int64], colours: Sequence[Any]) -> None:
-    where = np.arange(1, stage.X.shape[1] + 1) if stage.axis is None else stage.axis.values
+    where = positions(stage.axis, stage.X.shape[1])
     lines = [np.column_stack([where, row]) for row in stage.X[shown]]
     axes.add_collection(LineCollection(lines, colors=colours, linewidths=0.8, alpha=0.8))
     axes.autoscale_view()
     axes.margins(x=0.01, y=0.05)
     axes.set_ylabel(stage.label)
-    axes.locator_params(axis="x", nbins=6)
-    if stage.axis is None:
-        axes.set_xlabel("Number of the variable")
-        return
-    wavenumbers = stage.axis.unit == "cm-1"
-    axes.set_xlabel(f"{'Wavenumber' if wavenumbers else 'Wavelength'} ({unit_text(stage.axis.unit)})")
-    if wavenumbers:
-        axes.invert_xaxis()
+    spectral_axis(axes, stage.axis)
 
 
 def _class_legend(figure: Any, by_class: Mapping[str, str], quantity: str) -> None:
