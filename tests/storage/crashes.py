@@ -18,7 +18,7 @@ from n4a_flows.storage import WorkspaceStore
 _OURS = str(Path(n4a_flows.storage.__file__).parent)
 _ON_DISK = {"fsync", "replace", "unlink", "rmdir", "mkdir", "ftruncate"}
 
-Verb = Callable[[WorkspaceStore], Any]
+Verb = Callable[[Any], Any]
 
 
 class Moments:
@@ -57,18 +57,26 @@ class Moments:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def crashed(before: Path, verb: Verb, evenly: int = 20 if os.environ.get("N4A_LONG") else 2) -> Iterator[Path]:
-    """Copies of a workspace in which a process died in the middle of a verb; the last one is a copy in which it did not."""
+def crashed(
+    before: Path,
+    verb: Verb,
+    evenly: int = 20 if os.environ.get("N4A_LONG") else 2,
+    opened: Callable[[Path], Any] = WorkspaceStore,
+) -> Iterator[Path]:
+    """Copies of a workspace in which a process died in the middle of a verb; the last one is a copy in which it did not.
+
+    The verb is given what `opened` makes of the folder.
+    """
     whole = _copy(before, "whole")
-    store = WorkspaceStore(whole)
+    given = opened(whole)
     with Moments() as moments:
-        verb(store)
+        verb(given)
     spread = range(1, moments.count, max(1, moments.count // evenly))
     for moment in sorted({*spread, *moments.on_disk, moments.count}):
         workspace = _copy(before, f"killed-{moment}")
         child = os.fork()
         if child == 0:
-            _die(workspace, verb, moment)
+            _die(workspace, verb, moment, opened)
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status) or status == 0, f"the child failed by itself before moment {moment}"
         yield workspace
@@ -80,11 +88,11 @@ def _copy(workspace: Path, name: str) -> Path:
     return Path(shutil.copytree(workspace, workspace.with_name(f"{workspace.name}-{name}")))
 
 
-def _die(workspace: Path, verb: Verb, moment: int) -> None:
+def _die(workspace: Path, verb: Verb, moment: int, opened: Callable[[Path], Any]) -> None:
     try:
-        store = WorkspaceStore(workspace)
+        given = opened(workspace)
         with Moments(moment):
-            verb(store)
+            verb(given)
     except BaseException:  # noqa: BLE001 - shown, and told by the exit status
         traceback.print_exc()
         os._exit(1)
