@@ -73,7 +73,7 @@ def predict_new_spectra(
     QuarantineError
         When more than the allowed share of the new files was quarantined; everything is recorded by then.
     """
-    files = files or _incoming(store)
+    files = _incoming(store) if files is None else files
     reading = Reading(options.unit, options.signal, options.resample, readers_in_use())
     csv_path = None if options.csv_file is None else store.export_path(options.csv_file)
     found = list_spectra_files(files)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.client.orchestration import get_client
+from prefect.automations import Automation
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.events.schemas.automations import EventTrigger
 
 from n4a_flows import WorkspaceStoreBlock
+from n4a_flows.deploy import automations
+from n4a_flows.deploy.deployments import deployments
 
 pytestmark = pytest.mark.prefect
 
@@ -31,16 +38,88 @@ def test_the_block_of_the_example_is_saved_and_updated(tmp_path: Path) -> None:
     assert block.trust == "modules"
 
 
-def test_the_flows_are_deployed_with_the_block_as_their_store(tmp_path: Path) -> None:
-    script("blocks/workspace_store.py")["save"](tmp_path / "ws")
-    deployments = script("deployments/serve.py")["deployments"]()
+@pytest.fixture(scope="module")
+def on_the_server(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What the server knows after `prefect deploy --all`."""
+    WorkspaceStoreBlock(path=tmp_path_factory.mktemp("deployed") / "ws").save("local", overwrite=True)
+    environment = {**os.environ, "PREFECT_API_URL": prefect_server}
+    for command in (
+        ["work-pool", "create", "n4a", "--type", "process", "--overwrite"],
+        ["--no-prompt", "deploy", "--prefect-file", "deployments/prefect.yaml", "--all"],
+    ):
+        subprocess.run([sys.executable, "-m", "prefect", *command], cwd=ROOT, env=environment, check=True)
+    return described()
 
+
+def described() -> dict[str, dict[str, Any]]:
+    """The deployments that the server knows, by flow and name: all that does not say who runs them."""
     with get_client(sync_client=True) as client:
-        applied = [client.read_deployment(deployment.apply()) for deployment in deployments]
+        found = [one for one in client.read_deployments() if "n4a-flows" in one.tags]
+        return {f"{client.read_flow(one.flow_id).name}/{one.name}": _described(client, one) for one in found}
 
-    assert [deployment.name for deployment in applied] == ["train", "predict", "maintain", "export"]
-    assert {deployment.parameters["store"]["$ref"]["block_document_slug"] for deployment in applied} == {
-        "workspace-store/local"
+
+def _described(client: SyncPrefectClient, deployment: Any) -> dict[str, Any]:
+    assert deployment.global_concurrency_limit is not None
+    return {
+        "entrypoint": deployment.entrypoint,
+        "description": deployment.description,
+        "tags": deployment.tags,
+        "parameters": deployment.parameters,
+        "form": deployment.parameter_openapi_schema,
+        "schedules": [(one.schedule.model_dump(exclude={"anchor_date"}), one.active) for one in deployment.schedules],
+        "limit": (deployment.global_concurrency_limit.limit, deployment.concurrency_options.collision_strategy),
+        "triggers": [
+            one.model_dump(exclude={"id": True, "trigger": {"id"}}, exclude_none=True)
+            for one in client.read_resource_related_automations(f"prefect.deployment.{deployment.id}")
+        ],
     }
-    assert applied[1].parameters["files"] == str(tmp_path / "ws" / "incoming")
-    assert (tmp_path / "ws" / "incoming").is_dir()
+
+
+def test_a_lab_and_a_first_try_have_the_same_deployments(on_the_server: dict[str, dict[str, Any]]) -> None:
+    for deployment in deployments():
+        deployment.apply()
+    assert described() == on_the_server
+
+
+def test_each_job_has_its_schedule_and_what_happens_when_it_still_runs(
+    on_the_server: dict[str, dict[str, Any]],
+) -> None:
+    said = {
+        name: (
+            [schedule.get("cron") or schedule["interval"].total_seconds() for schedule, _ in one["schedules"]],
+            one["limit"][1].value,
+        )
+        for name, one in on_the_server.items()
+    }
+    assert said == {
+        "train-and-record/nightly": (["0 2 * * *"], "ENQUEUE"),
+        "predict-new-spectra/incoming": ([300.0], "CANCEL_NEW"),
+        "maintain/gc": (["30 4 * * *"], "ENQUEUE"),
+        "maintain/vacuum-and-check": (["0 6 * * 0"], "ENQUEUE"),
+        "maintain/old-runs": (["0 8 * * 1"], "ENQUEUE"),
+        "export/by-hand": ([], "ENQUEUE"),
+        "tell/notices": ([], "ENQUEUE"),
+    }
+    assert {one["limit"][0] for one in on_the_server.values()} == {1}
+    assert all("n4a-flows" in one["tags"] and one["description"] for one in on_the_server.values())
+
+
+def test_the_store_is_the_block_and_every_flow_has_a_form(on_the_server: dict[str, dict[str, Any]]) -> None:
+    stores = {
+        name: one["parameters"]["store"]["$ref"]["block_document_slug"]
+        for name, one in on_the_server.items()
+        if name != "tell/notices"
+    }
+    assert set(stores.values()) == {"workspace-store/local"}
+    for name, one in on_the_server.items():
+        assert set(one["parameters"]) <= set(one["form"]["properties"]), name
+
+
+def test_lost_heartbeats_are_noticed_by_one_automation(on_the_server: dict[str, dict[str, Any]]) -> None:
+    for _ in range(2):
+        assert automations.save() == [automations.LOST_HEARTBEATS]
+    saved = Automation.read(name=automations.LOST_HEARTBEATS)
+    assert isinstance(saved.trigger, EventTrigger)
+    assert saved.trigger.within.total_seconds() == 540
+    with get_client(sync_client=True) as client:
+        assert len(client.read_automations_by_name(automations.LOST_HEARTBEATS)) == 1

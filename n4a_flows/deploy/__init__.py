@@ -1,0 +1,1 @@
+"""What stands on a Prefect server: deployments and automations, as code."""
