@@ -7,17 +7,18 @@ rules say that limits were crossed:
 * `warning`: two of three consecutive samples lie beyond the same warning limit;
 * `bias`: the mean difference of the last 20 samples (of all, while there are fewer, from 5 on) differs from zero by a t-test. A
   chart is looked at again and again, so the test is as strict as the action limits: by chance it says so of 0.27 % of such means.
+  It goes on until a test at 95 % finds nothing any more.
 
 The first two are the first rules of the Western Electric Company's Statistical Quality Control Handbook (1956).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,7 @@ WINDOW, LEAST = 20, 5
 """How many samples the bias is taken of at most, and at least."""
 
 _STRICT = float(2 * ndtr(ACTION) - 1)
+_USUAL = 0.95
 
 
 @dataclass(frozen=True)
@@ -48,18 +50,17 @@ class Crossing:
         `"action"`, `"warning"` or `"bias"`.
     side
         `"high"` when predictions are above the laboratory values, else `"low"`.
-    first, last
-        Between which samples of the chart the rule said so, counted from 0.
+    members
+        Where in the chart the samples stand, counted from 0: those beyond the limit; of the bias those at which the mean differed.
     sample_ids
-        The samples that it said so of: of the bias the first and the last one whose window it was.
+        The samples.
     said
         All of it in words.
     """
 
     rule: Rule
     side: Side
-    first: int
-    last: int
+    members: tuple[int, ...]
     sample_ids: tuple[str, ...]
     said: str
 
@@ -158,7 +159,7 @@ def control_chart(
         raise InvalidInputError("The samples of a control chart must be in the order of time.")
     if error is not None and not (np.isfinite(error) and error > 0):
         raise InvalidInputError(f"The limits of a control chart need an error above zero, not {error!r}.")
-    crossings = sorted(_crossings(sample_ids, y_hat - y, error, unit), key=lambda one: (one.first, one.rule))
+    crossings = sorted(_crossings(sample_ids, y_hat - y, error, unit), key=lambda one: (one.members, one.rule))
     return ControlChart(
         tuple(sample_ids),
         tuple(scored_at),
@@ -176,11 +177,6 @@ def amount(value: float, unit: str | None) -> str:
     return f"{value:.3g}" + (f" {unit}" if unit else "")
 
 
-class _Row(NamedTuple):
-    first: int
-    last: int
-
-
 def _crossings(
     sample_ids: Sequence[str], differences: Values, error: float | None, unit: str | None
 ) -> Iterator[Crossing]:
@@ -196,60 +192,56 @@ def _crossings(
 def _beyond_action(
     sample_ids: Sequence[str], too_much: Values, error: float, unit: str | None, side: Side
 ) -> Iterator[Crossing]:
-    limit = amount(ACTION * error, unit)
-    for row in _rows(np.flatnonzero(too_much > ACTION * error), apart=1):
-        names = tuple(sample_ids[row.first : row.last + 1])
-        most = amount(float(np.max(too_much[row.first : row.last + 1])), unit)
-        if len(names) == 1:
-            said = f"{names[0]} is predicted {most} too {side}, beyond the action limit of {limit}."
-        else:
-            said = f"{_listed(names)} are predicted up to {most} too {side}, beyond the action limit of {limit}."
-        yield Crossing("action", side, row.first, row.last, names, said)
+    for members in _rows(np.flatnonzero(too_much > ACTION * error), apart=1):
+        names = tuple(sample_ids[i] for i in members)
+        most = f"{'' if len(names) == 1 else 'up to '}{amount(max(too_much[list(members)]), unit)}"
+        said = (
+            f"{_listed(names)} {'is' if len(names) == 1 else 'are'} predicted {most} too {side}, beyond the action limit of "
+            f"{amount(ACTION * error, unit)}."
+        )
+        yield Crossing("action", side, members, names, said)
 
 
 def _beyond_warning(
     sample_ids: Sequence[str], too_much: Values, error: float, unit: str | None, side: Side
 ) -> Iterator[Crossing]:
-    beyond = too_much > WARNING * error
-    of_three = np.convolve(beyond, np.ones(3, dtype=np.int64))[: len(beyond)]
-    for row in _rows(np.flatnonzero(beyond & (of_three >= 2)), apart=2):
-        start = max(0, row.first - 2)
-        names = tuple(sample_ids[start + i] for i in np.flatnonzero(beyond[start : row.last + 1]).tolist())
+    # Of samples beyond the limit with at most one other in between, at least two.
+    for members in _rows(np.flatnonzero(too_much > WARNING * error), apart=2):
+        if len(members) < 2:
+            continue
+        names = tuple(sample_ids[i] for i in members)
         said = (
             f"{_listed(names)}: two of three consecutive samples are predicted too {side} by more than the warning limit of "
             f"{amount(WARNING * error, unit)}."
         )
-        yield Crossing("warning", side, row.first, row.last, names, said)
+        yield Crossing("warning", side, members, names, said)
 
 
 def _biased(sample_ids: Sequence[str], too_much: Values, unit: str | None, side: Side) -> Iterator[Crossing]:
-    means, limits = np.zeros(len(too_much)), np.full(len(too_much), np.inf)
+    means, lasting = np.zeros(len(too_much)), np.zeros(len(too_much), dtype=np.bool_)
+    limits = np.full(len(too_much), np.inf)
     for i in range(LEAST - 1, len(too_much)):
         window = too_much[max(0, i - WINDOW + 1) : i + 1]
         means[i], limits[i] = np.mean(window), bias_limit(window, _STRICT) or 0.0
-    for row in _rows(np.flatnonzero(means > limits), apart=1):
-        worst = row.first + int(np.argmax(means[row.first : row.last + 1] - limits[row.first : row.last + 1]))
+        lasting[i] = means[i] > (bias_limit(window, _USUAL) or 0.0)
+    for row in _rows(np.flatnonzero(lasting), apart=1):
+        begun = [i for i in row if means[i] > limits[i]]
+        if not begun:
+            continue
+        members = tuple(range(begun[0], row[-1] + 1))
+        worst = max(begun, key=lambda i: means[i] - limits[i])
         start = max(0, worst - WINDOW + 1)
         said = (
             f"The {worst - start + 1} samples from {sample_ids[start]} to {sample_ids[worst]} are predicted "
-            f"{amount(float(means[worst]), unit)} too {side} on average; by chance it would be at most "
-            f"{amount(float(limits[worst]), unit)}."
+            f"{amount(means[worst], unit)} too {side} on average; by chance it would be at most {amount(limits[worst], unit)}."
         )
-        yield Crossing("bias", side, row.first, row.last, (sample_ids[row.first], sample_ids[row.last]), said)
+        yield Crossing("bias", side, members, tuple(sample_ids[i] for i in members), said)
 
 
-def _rows(places: Iterable[int], apart: int) -> Iterator[_Row]:
-    """Places that follow each other at most this far apart, from the first to the last."""
-    row: _Row | None = None
-    for place in map(int, places):
-        if row is not None and place - row.last <= apart:
-            row = _Row(row.first, place)
-            continue
-        if row is not None:
-            yield row
-        row = _Row(place, place)
-    if row is not None:
-        yield row
+def _rows(places: npt.NDArray[np.intp], apart: int) -> list[tuple[int, ...]]:
+    """Places that follow each other at most this far apart, together."""
+    ends = np.flatnonzero(np.diff(places) > apart) + 1
+    return [tuple(part.tolist()) for part in np.split(places, ends) if part.size]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -22,6 +22,7 @@ from n4a_flows.storage.check import CheckReport, Finding
 from n4a_flows.storage.cleaning import CleaningPlan, CleaningReport
 from n4a_flows.storage.codecs import SerializedArtifact, serialize
 from n4a_flows.storage.compaction import CompactReport
+from n4a_flows.storage.crossings import LimitCrossing
 from n4a_flows.storage.finding import Named
 from n4a_flows.storage.folds import fold_key_candidates, normalize_fold_key, parse_numeric_fold_key
 from n4a_flows.storage.gc import GcPlan, GcReport
@@ -58,6 +59,7 @@ __all__ = [
     "GcPlan",
     "GcReport",
     "ImportReport",
+    "LimitCrossing",
     "Named",
     "PipelineLibrary",
     "Predictor",

@@ -45,6 +45,7 @@ JSON_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "scored_files": ("detail",),
     "scored_samples": ("reasons", "detail"),
     "scored_batches": ("reasons", "detail"),
+    "limit_crossings": ("sample_ids",),
 }
 """Columns that hold JSON, by table; the first column of a table names the row."""
 

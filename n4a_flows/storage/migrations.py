@@ -17,6 +17,9 @@ _STEPS: Mapping[int, tuple[str, ...]] = {
         "CREATE TABLE scored_batches (batch_id VARCHAR PRIMARY KEY, chain_id VARCHAR NOT NULL, chain_digest VARCHAR NOT NULL, "
         "target VARCHAR, flow_run_id VARCHAR, verdict VARCHAR NOT NULL, released BOOLEAN NOT NULL, reasons JSON, "
         "n_samples INTEGER NOT NULL, detail JSON, scored_at TIMESTAMP NOT NULL)",
+        "CREATE TABLE limit_crossings (crossing_id VARCHAR PRIMARY KEY, chain_id VARCHAR NOT NULL, chain_digest VARCHAR NOT NULL, "
+        "target VARCHAR, instrument VARCHAR, product VARCHAR, rule VARCHAR NOT NULL, said VARCHAR NOT NULL, sample_ids JSON, "
+        "began_at TIMESTAMP NOT NULL, flow_run_id VARCHAR, found_at TIMESTAMP NOT NULL)",
     ),
 }
 

@@ -235,6 +235,20 @@ _TABLES: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("detail", "JSON", ""),
         ("scored_at", "TIMESTAMP", "NOT NULL"),
     ),
+    "limit_crossings": (
+        ("crossing_id", "VARCHAR", "PRIMARY KEY"),
+        ("chain_id", "VARCHAR", "NOT NULL"),
+        ("chain_digest", "VARCHAR", "NOT NULL"),
+        ("target", "VARCHAR", ""),
+        ("instrument", "VARCHAR", ""),
+        ("product", "VARCHAR", ""),
+        ("rule", "VARCHAR", "NOT NULL"),
+        ("said", "VARCHAR", "NOT NULL"),
+        ("sample_ids", "JSON", ""),
+        ("began_at", "TIMESTAMP", "NOT NULL"),
+        ("flow_run_id", "VARCHAR", ""),
+        ("found_at", "TIMESTAMP", "NOT NULL"),
+    ),
 }
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {table: tuple(name for name, _, _ in cols) for table, cols in _TABLES.items()}

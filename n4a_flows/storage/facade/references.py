@@ -1,4 +1,4 @@
-"""Verbs about laboratory values that come after the predictions."""
+"""Verbs about laboratory values that come after the predictions, and what they tell."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from datetime import datetime
 
 import polars as pl
 
-from n4a_flows.storage import aliases, reference_values
+from n4a_flows.storage import aliases, crossings, reference_values
+from n4a_flows.storage.crossings import LimitCrossing
 from n4a_flows.storage.facade.base import StoreBase
 
 
@@ -98,3 +99,44 @@ class ReferenceVerbs(StoreBase):
         """
         with self._reading("reference_pairs") as session:
             return reference_values.pairs(session, aliases.resolved(session, chain_id), target, since)
+
+    def record_crossings(self, found: Sequence[LimitCrossing], flow_run_id: str | None = None) -> list[str]:
+        """Note limits of control charts that were crossed; each is kept once, and outlives the chain.
+
+        Returns
+        -------
+        The ids of those that were not known.
+
+        Examples
+        --------
+        >>> from n4a_flows.monitoring import monitor
+        >>> samples = [ScoredSample(f"a{i}", y=20.0 + i) for i in range(3)]
+        >>> store.record_scoring(chain_id, [ScoredFile("incoming/a.csv", "0" * 64, "scored", samples=samples)])
+        >>> store.add_reference_values({"a0": 19.0, "a1": 40.0, "a2": 21.0}, "fat")
+        3
+        >>> crossings = monitor(store).crossings
+        >>> store.record_crossings(crossings) == [crossing.crossing_id for crossing in crossings]
+        True
+        >>> store.record_crossings(crossings)
+        []
+        >>> store.limit_crossings().select("rule", "sample_ids").rows()
+        [('action', '["a1"]')]
+        """
+        with self._writing("record_crossings") as session:
+            return crossings.record(session, found, flow_run_id)
+
+    def limit_crossings(self, chain_id: str | None = None, since: datetime | None = None) -> pl.DataFrame:
+        """Limits that were crossed, in the order that this was found.
+
+        Parameters
+        ----------
+        since
+            Only those that were found then or later; naive UTC.
+
+        Returns
+        -------
+        crossing_id, chain_id, chain_digest, target, instrument, product, rule, said, sample_ids (JSON text), began_at (when the
+        first sample was predicted), flow_run_id, found_at (both naive UTC).
+        """
+        with self._reading("limit_crossings") as session:
+            return crossings.crossings(session, aliases.resolved(session, chain_id), since)

@@ -1,0 +1,280 @@
+"""Laboratory values that came in against what was predicted: how they agree, and a control chart per instrument and product."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from n4a_flows.monitoring.agreement import Agreement, Values, agreement
+from n4a_flows.monitoring.chart import ControlChart, Crossing, control_chart
+from n4a_flows.monitoring.limits import Limits
+from n4a_flows.storage import LimitCrossing, WorkspaceStore, normalize_fold_key
+from n4a_flows.storage.chain_replay import AVERAGES, FINAL
+from n4a_flows.storage.errors import UnknownIdError
+from n4a_flows.storage.json_values import canonical_json
+
+
+@dataclass(frozen=True)
+class MonitoredGroup:
+    """The samples of a chain that were measured on one instrument and are of one product.
+
+    Attributes
+    ----------
+    instrument, product
+        As the files name them; None where they do not.
+    verdicts
+        How many of the samples were called what when they were predicted; those that nothing was said of are left out.
+    chart
+        The samples in the order of time, with limits.
+    """
+
+    instrument: str | None
+    product: str | None
+    verdicts: Mapping[str, int]
+    chart: ControlChart
+
+
+@dataclass(frozen=True)
+class MonitoredChain:
+    """All samples that a chain has predicted and that laboratory values came in for.
+
+    A chain that was trained again to the same result is the same chain: it is known by its digest.
+
+    Attributes
+    ----------
+    chain_id
+        Of the latest chain with this digest that predicted one of the samples.
+    target, unit
+        What it predicts, and in which unit, as far as that is known.
+    error
+        RMSECV, the s of the limits, in the unit of the target; None when it is not known.
+    error_from
+        The chain whose cross-validation that is: itself, or of a corrected chain the one that was corrected.
+    agreement
+        Of all samples together.
+    groups
+        By instrument and product.
+    """
+
+    chain_id: str
+    chain_digest: str
+    target: str | None
+    unit: str | None
+    error: float | None
+    error_from: str | None
+    agreement: Agreement
+    groups: tuple[MonitoredGroup, ...]
+
+
+@dataclass(frozen=True)
+class MonitoringReport:
+    """How the predictions of chains agree with the laboratory values that came in.
+
+    Attributes
+    ----------
+    chains
+        By target, the chain that predicted last first.
+    """
+
+    chains: tuple[MonitoredChain, ...]
+
+    @property
+    def crossings(self) -> list[LimitCrossing]:
+        """All limits that were crossed, the latest first."""
+        found = [
+            _named(chain, group, crossing)
+            for chain in self.chains
+            for group in chain.groups
+            for crossing in group.chart.crossings
+        ]
+        return sorted(found, key=lambda one: one.began_at, reverse=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON can hold it, without the single samples."""
+        return {
+            "chains": [_chain_dict(chain) for chain in self.chains],
+            "crossings": [{**asdict(found), "began_at": found.began_at.isoformat()} for found in self.crossings],
+        }
+
+
+def monitor(
+    store: WorkspaceStore,
+    chain: str | None = None,
+    target: str | None = None,
+    since: datetime | None = None,
+    *,
+    confidence: float = 0.95,
+) -> MonitoringReport:
+    """Compare predictions with the laboratory values that came in for the same samples.
+
+    Parameters
+    ----------
+    chain
+        Only this chain (id or alias), and those that were trained again to the same result; all when left out.
+    target
+        Only this property.
+    since
+        Only samples that were predicted then or later; naive UTC.
+    confidence
+        Of the limits of bias and slope.
+
+    Returns
+    -------
+    One entry for each chain and target; there is none where no laboratory values have come in. Predicted classes are left out.
+
+    Raises
+    ------
+    UnknownIdError
+        When there is no such chain.
+    InvalidInputError
+        When the confidence does not lie between 0 and 1.
+
+    Examples
+    --------
+    >>> new = spectra.take(range(172, 215))
+    >>> predicted = store.replay_chain(chain_id, new.X)
+    >>> samples = [ScoredSample(name, y) for name, y in zip(new.sample_ids, predicted.tolist())]
+    >>> store.record_scoring(chain_id, [ScoredFile("today.csv", "0" * 64, "scored", samples=samples)])
+    >>> store.add_reference_values(dict(zip(new.sample_ids, new.targets["fat"].tolist())), "fat")
+    43
+    >>> [monitored] = monitor(store, chain_id).chains
+    >>> monitored.agreement.n, round(monitored.agreement.rmsep, 1), round(monitored.error, 1)
+    (43, 2.8, 2.9)
+    """
+    pairs = store.reference_pairs(chain, target, since).filter(pl.col("y").is_finite())
+    if chain is not None and pairs.is_empty():
+        store.get_chain_context(chain)
+    chains = [_chain(store, frame, confidence) for frame in pairs.partition_by("chain_digest", "target")]
+    chains.sort(key=lambda one: max(max(group.chart.scored_at) for group in one.groups), reverse=True)
+    chains.sort(key=lambda one: one.target or "")
+    return MonitoringReport(tuple(chains))
+
+
+def _chain(store: WorkspaceStore, frame: pl.DataFrame, confidence: float) -> MonitoredChain:
+    ids = frame["chain_id"].unique(maintain_order=True).to_list()[::-1]
+    error, error_from = next(filter(None, (_cross_validated(store, chain_id) for chain_id in ids)), (None, None))
+    unit = next(filter(None, (_unit(store, chain_id) for chain_id in ids)), None)
+    groups = [
+        MonitoredGroup(
+            part["instrument"][0],
+            part["product"][0],
+            dict(part["verdict"].drop_nulls().value_counts(sort=True).iter_rows()),
+            control_chart(
+                part["sample_id"].to_list(),
+                part["scored_at"].to_list(),
+                part["reference"].to_numpy(),
+                part["y"].to_numpy(),
+                error,
+                unit=unit,
+                confidence=confidence,
+            ),
+        )
+        for part in frame.partition_by("instrument", "product", maintain_order=True)
+    ]
+    return MonitoredChain(
+        ids[0],
+        frame["chain_digest"][0],
+        frame["target"][0],
+        unit,
+        error,
+        error_from,
+        agreement(frame["reference"].to_numpy(), frame["y"].to_numpy(), confidence),
+        tuple(sorted(groups, key=lambda one: (one.instrument or "", one.product or ""))),
+    )
+
+
+def _unit(store: WorkspaceStore, chain_id: str) -> str | None:
+    try:
+        return store.get_chain_context(chain_id).unit
+    except UnknownIdError:
+        # What was predicted outlives the chain.
+        return None
+
+
+def _cross_validated(store: WorkspaceStore, chain_id: str | None) -> tuple[float, str] | None:
+    """RMSECV of a chain, of a corrected one that of its parent, and whose it is; None when it is not known.
+
+    The error of a corrected chain is that of its parent: a correction brings predictions back to where those of the parent lay.
+    """
+    while chain_id is not None:
+        try:
+            context = store.get_chain_context(chain_id)
+        except UnknownIdError:
+            return None
+        folds = store.get_chain_predictions(chain_id, "val").filter(
+            ~pl.col("fold_id").map_elements(normalize_fold_key, pl.String).is_in([FINAL, *AVERAGES])
+        )
+        arrays = [store.get_prediction_arrays(prediction_id) for prediction_id in folds["prediction_id"]]
+        pairs = [(found["y_true"], found["y_pred"]) for found in arrays if found is not None]
+        known = [y_pred - y_true for y_true, y_pred in pairs if y_true is not None and y_pred is not None]
+        errors = np.concatenate(known) if known else _residuals(store, chain_id)
+        error = 0.0 if errors is None else float(np.sqrt(np.mean(errors**2)))
+        if np.isfinite(error) and error > 0:
+            return error, chain_id
+        chain_id = context.parent_chain_id
+    return None
+
+
+def _residuals(store: WorkspaceStore, chain_id: str) -> Values | None:
+    """The cross-validated residuals that an imported chain brought along in its limits."""
+    limits = store.get_limits(chain_id)
+    return None if limits is None else Limits.from_bytes(limits).residuals
+
+
+def _named(chain: MonitoredChain, group: MonitoredGroup, crossing: Crossing) -> LimitCrossing:
+    began_at = group.chart.scored_at[crossing.members[0]]
+    chart = [chain.chain_digest, chain.target, group.instrument, group.product]
+    identity = [*chart, crossing.rule, crossing.side, crossing.sample_ids[0], began_at.isoformat()]
+    return LimitCrossing(
+        hashlib.sha256(canonical_json(identity, "crossing").encode()).hexdigest(),
+        chain.chain_id,
+        chain.chain_digest,
+        chain.target,
+        group.instrument,
+        group.product,
+        crossing.rule,
+        f"{chart_name(chain, group)}: {crossing.said}",
+        crossing.sample_ids,
+        began_at,
+    )
+
+
+def chart_name(chain: MonitoredChain, group: MonitoredGroup) -> str:
+    """A chart in words."""
+    parts = [chain.target or "no target", f"chain {chain.chain_id[:8]}", group.instrument, group.product]
+    return ", ".join(part for part in parts if part)
+
+
+def _chain_dict(chain: MonitoredChain) -> dict[str, Any]:
+    return {
+        "chain_id": chain.chain_id,
+        "chain_digest": chain.chain_digest,
+        "target": chain.target,
+        "unit": chain.unit,
+        "error": chain.error,
+        "error_from": chain.error_from,
+        **_agreement_dict(chain.agreement),
+        "groups": [_group_dict(group) for group in chain.groups],
+    }
+
+
+def _group_dict(group: MonitoredGroup) -> dict[str, Any]:
+    return {
+        "instrument": group.instrument,
+        "product": group.product,
+        "verdicts": dict(group.verdicts),
+        "warning_limit": group.chart.warning_limit,
+        "action_limit": group.chart.action_limit,
+        **_agreement_dict(group.chart.agreement),
+        "crossings": len(group.chart.crossings),
+    }
+
+
+def _agreement_dict(found: Agreement) -> dict[str, Any]:
+    return {**asdict(found), "bias_differs": found.bias_differs, "slope_differs": found.slope_differs}
