@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import cast
 
 from prefect.automations import Automation
 from prefect.client.schemas.objects import StateType
@@ -47,7 +48,7 @@ def save() -> list[str]:
     saved = []
     for automation in automations():
         try:
-            automation.id = Automation.read(name=automation.name).id
+            automation.id = cast(Automation, Automation.read(name=automation.name)).id
         except ValueError:  # there is none
             automation.create()
         else:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from importlib.resources import files
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from prefect.client.schemas.objects import ConcurrencyLimitConfig
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events import DeploymentTriggerTypes
-from prefect.flows import load_flow_from_entrypoint
+from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.schedules import Schedule
 from prefect.types.entrypoint import EntrypointType
 from pydantic import TypeAdapter
@@ -26,8 +26,8 @@ def deployments() -> list[RunnerDeployment]:
 
 
 def _deployment(entry: dict[str, Any]) -> RunnerDeployment:
-    flow = load_flow_from_entrypoint(entry["entrypoint"])
-    return flow.to_deployment(
+    flow: Flow[..., Any] = load_flow_from_entrypoint(entry["entrypoint"])
+    made = flow.to_deployment(
         name=entry["name"],
         description=entry["description"],
         tags=entry["tags"],
@@ -37,6 +37,7 @@ def _deployment(entry: dict[str, Any]) -> RunnerDeployment:
         triggers=[_TRIGGER.validate_python(said) for said in entry.get("triggers", ())],
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
+    return cast(RunnerDeployment, made)  # outside of async code, which its type does not say
 
 
 def _schedule(interval: float | None = None, **said: Any) -> Schedule:
