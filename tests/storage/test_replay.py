@@ -374,6 +374,44 @@ def test_spectra_are_shown_after_every_step_before_the_model(
     assert recorder.store.load_predictor(bare).treated(spectra) == []
 
 
+class Counts:
+    """A step that counts how often it is used, and leaves its result in columns."""
+
+    uses = 0
+
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        self.uses += 1
+        return np.asfortranarray(X - X.mean(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("keys", [("fold_final",), ("fold_0", "fold_1")])
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_predicting_and_treating_in_one_pass_is_the_same_to_the_bit(
+    recorder: Recorder, spectra: np.ndarray, y: np.ndarray, keys: tuple[str, ...], steps: int
+) -> None:
+    """Also for a model that works in place, which must not spoil what is shown."""
+    counts, center = Counts(), StandardScaler(with_std=False, copy=False).fit(spectra.copy())
+    before = [
+        step(1, artifact_ids=[recorder.keep(counts)]),
+        step(2, fold_artifact_ids=dict.fromkeys(keys, recorder.keep(center))),
+    ][:steps]
+    models = {key: make_pipeline(StandardScaler(copy=False), PLSRegression(n)).fit(spectra.copy(), y)
+              for n, key in enumerate(keys, 2)}  # fmt: skip
+    predictor = recorder.store.load_predictor(recorder.chain([*before, step(3, "model")], models))
+    given = spectra.copy()
+    expected, stages = predictor.predict(given), predictor.treated(given)
+    uses = [operator.uses for operator in predictor.transformers[:1]]
+    predicted, treated = predictor.predict_and_treat(given)
+    np.testing.assert_array_equal(predicted, expected)
+    np.testing.assert_array_equal(treated, [given, *stages][-1])
+    np.testing.assert_array_equal(given, spectra)
+    assert [operator.uses for operator in predictor.transformers[:1]] == [count + 1 for count in uses]
+    assert [type(operator) for operator in predictor.transformers] == [Counts, StandardScaler][:steps]
+    if len(keys) == 1:
+        np.testing.assert_array_equal(predictor.model.predict(treated.copy(order="K")).ravel(), predicted)
+    assert predictor.model[-1].n_components == 2, "of several folds the first"
+
+
 def test_the_module_function_hands_over_to_the_store(recorder: Recorder, spectra: np.ndarray, y: np.ndarray) -> None:
     chain_id = recorder.chain([step(1, "model")], {"fold_final": PLSRegression(2).fit(spectra, y)})
     np.testing.assert_array_equal(
