@@ -3,75 +3,96 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from n4a_flows.monitoring.agreement import Agreement
+from n4a_flows.monitoring.chart import ControlChart
 from n4a_flows.monitoring.control import MonitoredChain, MonitoredGroup, MonitoringReport, chart_name
 from n4a_flows.reports.control_chart import MOST_SAMPLES, control_chart_picture
 from n4a_flows.reports.document import Block, Bullets, Heading, Paragraph, Picture, Pictures, Table, to_markdown
 from n4a_flows.reports.figures import predicted_against_measured
+from n4a_flows.reports.html import to_html
 from n4a_flows.reports.score_text import number
 
 _SHOWN = 30
 _MOST_PICTURED = 6
 """Charts with pictures, those with the latest crossings first, so that the report stays small enough to be shown."""
 
-AGREEMENT_HEADER = ("n", "bias", "SEP", "RMSEP", "RMSECV", "slope", "intercept", "R²", "crossings")
+_HEADER = (
+    "target", "chain", "instrument", "product", "n", "bias", "SEP", "RMSEP", "RMSECV", "slope", "intercept", "R²", "crossings",
+)  # fmt: skip
 
 
 def monitoring_markdown(report: MonitoringReport) -> str:
     """The report as Markdown, with its pictures inside; its size does not grow with the number of samples."""
+    return to_markdown(_blocks(report))
+
+
+def monitoring_html(report: MonitoringReport) -> str:
+    """The same as one HTML file that needs nothing else."""
+    return to_html(_title(report), _blocks(report))
+
+
+def _title(report: MonitoringReport) -> str:
     targets = ", ".join(dict.fromkeys(chain.target or "no target" for chain in report.chains))
-    title = f"Monitoring: {targets}" if targets else "Monitoring"
+    return f"Monitoring: {targets}" if targets else "Monitoring"
+
+
+def _blocks(report: MonitoringReport) -> list[Block]:
+    title = Heading(1, _title(report))
     if not report.chains:
         nothing = (
-            "No laboratory value has come in for a sample that was predicted: add them with `n4a-flows reference add`."
+            "No laboratory value has come in for a sample that was predicted. Add some with n4a-flows reference add."
         )
-        return to_markdown([Heading(1, title), Paragraph(nothing, strong=True)])
-    blocks: list[Block] = [Heading(1, title), *_outcome(report), Heading(2, "Agreement with the laboratory")]
-    blocks += [Table(["target", "chain", "instrument", "product", *AGREEMENT_HEADER], agreement_rows(report))]
-    blocks.append(
+        return [title, Paragraph(nothing, strong=True)]
+    blocks: list[Block] = [
+        title,
+        *_outcome(report),
+        Heading(2, "Agreement with the laboratory"),
+        Table(*agreement_cells(report)),
         Paragraph(
             "The bias is predicted less measured. Beside bias and slope stands what they may differ from 0 and 1 by chance; * "
             "marks what differs more. The limits of the charts lie at 2 and 3 times the RMSECV."
-        )
-    )
+        ),
+    ]
     charts = [(chain, group) for chain in report.chains for group in chain.groups]
-    charts.sort(key=lambda one: max((c.members[-1] for c in one[1].chart.crossings), default=-1), reverse=True)
+    charts.sort(key=lambda one: _latest(one[1].chart), reverse=True)
     for chain, group in charts[:_MOST_PICTURED]:
         blocks += [Heading(2, chart_name(chain, group)), Pictures(list(_pictures(chain, group)))]
     if len(charts) > _MOST_PICTURED:
         blocks.append(Paragraph(f"… and {len(charts) - _MOST_PICTURED} more charts, which are not drawn."))
-    return to_markdown(blocks)
+    return blocks
 
 
-def agreement_rows(report: MonitoringReport) -> list[list[str]]:
-    """A row of text cells for each chain, and for each of its groups where there are several: names, then `AGREEMENT_HEADER`."""
+def _latest(chart: ControlChart) -> tuple[bool, datetime]:
+    """Whether a limit was crossed, and when for the last time."""
+    last = max((crossing.members[-1] for crossing in chart.crossings), default=None)
+    return last is not None, chart.scored_at[-1 if last is None else last]
+
+
+def agreement_cells(report: MonitoringReport) -> tuple[list[str], list[list[str]]]:
+    """Header and text cells: a row for each chain, and one for each of its instruments and products where there are several."""
     rows = []
     for chain in report.chains:
         crossings = sum(len(group.chart.crossings) for group in chain.groups)
-        only = chain.groups[0] if len(chain.groups) == 1 else None
-        named = ("all", "all") if only is None else (only.instrument or "", only.product or "")
-        rows.append(_row(chain, *named, chain.agreement, crossings))
-        if only is None:
-            rows += [
-                _row(
-                    chain,
-                    group.instrument or "not named",
-                    group.product or "not named",
-                    group.chart.agreement,
-                    len(group.chart.crossings),
-                )
-                for group in chain.groups
-            ]
-    return rows
+        if len(chain.groups) == 1:
+            rows.append(_row(chain, chain.groups[0].instrument, chain.groups[0].product, chain.agreement, crossings))
+            continue
+        rows.append(_row(chain, "all", "all", chain.agreement, crossings))
+        for group in chain.groups:
+            found = group.chart.agreement
+            rows.append(_row(chain, group.instrument or "–", group.product or "–", found, len(group.chart.crossings)))
+    return list(_HEADER), rows
 
 
-def _row(chain: MonitoredChain, instrument: str, product: str, found: Agreement, crossings: int) -> list[str]:
+def _row(
+    chain: MonitoredChain, instrument: str | None, product: str | None, found: Agreement, crossings: int
+) -> list[str]:
     return [
         (chain.target or "") + (f" ({chain.unit})" if chain.unit else ""),
         chain.chain_id[:8],
-        instrument,
-        product,
+        instrument or "",
+        product or "",
         str(found.n),
         _tested(found.bias, found.bias_limit, found.bias_differs),
         number(found.sep),

@@ -29,23 +29,11 @@ def read(source: Source) -> RawSpectra:
     SpectraError
         When no sheet holds spectra, or more than one does.
     """
-    openpyxl = library("openpyxl", "excel", "openpyxl", source)
-    _check_sizes(source)
-    book = openpyxl.load_workbook(io.BytesIO(source.data), read_only=True, data_only=True, keep_links=False)
     found: dict[str, RawSpectra] = {}
     refused: list[SpectraError] = []
-    cells = 0
-    for sheet in book.worksheets:
-        rows = list(_rows(sheet, source, _MAX_CELLS - cells))
-        width = max((len(fields) for _, fields in rows), default=0)
-        cells += len(rows) * width
-        if cells > _MAX_CELLS:
-            raise SpectraError(f"{source} holds more than {_MAX_CELLS} cells; save it as comma-separated text.")
-        if not rows:
-            continue
-        padded = iter([(line, fields + [""] * (width - len(fields))) for line, fields in rows])
+    for title, rows in sheets(source):
         try:
-            found[sheet.title] = spectra_from_table(Table(str(source), padded), source)
+            found[title] = spectra_from_table(Table(str(source), iter(rows)), source)
         except SpectraError as error:
             refused.append(error)
     if len(found) > 1:
@@ -56,6 +44,28 @@ def read(source: Source) -> RawSpectra:
     if found:
         return next(iter(found.values()))
     raise refused[0] if refused else SpectraError(f"{source} holds nothing but empty sheets.")
+
+
+def sheets(source: Source) -> Iterator[tuple[str, list[tuple[int, list[str]]]]]:
+    """The sheets that are not empty, by name: the line of each row and its fields, as many in each row.
+
+    Raises
+    ------
+    SpectraError
+        When openpyxl is not installed, or the workbook holds more than is read.
+    """
+    openpyxl = library("openpyxl", "excel", "openpyxl", source)
+    _check_sizes(source)
+    book = openpyxl.load_workbook(io.BytesIO(source.data), read_only=True, data_only=True, keep_links=False)
+    cells = 0
+    for sheet in book.worksheets:
+        rows = list(_rows(sheet, source, _MAX_CELLS - cells))
+        width = max((len(fields) for _, fields in rows), default=0)
+        cells += len(rows) * width
+        if cells > _MAX_CELLS:
+            raise SpectraError(f"{source} holds more than {_MAX_CELLS} cells; save it as comma-separated text.")
+        if rows:
+            yield sheet.title, [(line, fields + [""] * (width - len(fields))) for line, fields in rows]
 
 
 def _check_sizes(source: Source) -> None:
