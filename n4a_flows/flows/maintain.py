@@ -56,7 +56,7 @@ def maintain(
     """
     done = Maintenance(options.dry_run, tasks.check(store), _database_size(store))
     if done.check.ok and options.reap:
-        done = replace(done, reaped=tuple(tasks.reap_dead_runs(store, flow_run_is_over, options.dry_run)))
+        done = replace(done, reaped=tuple(tasks.reap_dead_runs(store, flow_run_is_over, dry_run=options.dry_run)))
     if done.check.ok and options.approval and not options.dry_run:
         done = _clean_if_approved(store, options, done)
     elif done.check.ok:

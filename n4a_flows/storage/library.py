@@ -50,6 +50,8 @@ class PipelineLibrary:
     ----------
     workspace_path
         The folder of a workspace; `library/` is made in it.
+    read_only
+        Make nothing, and refuse every verb that writes into the library with `InvalidInputError`.
 
     Raises
     ------
@@ -71,15 +73,17 @@ class PipelineLibrary:
     ['sklearn.cross_decomposition.PLSRegression']
     """
 
-    def __init__(self, workspace_path: str | os.PathLike[str]) -> None:
+    def __init__(self, workspace_path: str | os.PathLike[str], *, read_only: bool = False) -> None:
         self._workspace_path = Path(os.path.abspath(workspace_path))
         if not self._workspace_path.is_dir():
             raise MissingFileError(
                 f"There is no workspace in {self._workspace_path}: open a WorkspaceStore there first."
             )
         self._folder = folder_of(self._workspace_path)
-        with self._writing():
-            pass
+        self._read_only = read_only
+        if not read_only:
+            with self._writing():
+                pass
 
     @property
     def workspace_path(self) -> Path:
@@ -347,6 +351,10 @@ class PipelineLibrary:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         """The library, made if need be, for one writer at a time."""
+        if self._read_only:
+            raise InvalidInputError(
+                f"The library of {self._workspace_path} was opened read-only: open it with read_only=False to change it."
+            )
         root = self._folder.root
         try:
             if root.is_symlink():

@@ -102,10 +102,10 @@ class TemplateFolder:
             return []
         ours: list[Place] = []
         theirs: list[Place] = []
-        for folder in sorted(self.root.iterdir()):
+        for folder in filter(Path.is_dir, sorted(self.root.iterdir())):
             if folder.is_symlink():
                 refuse_link(folder)
-            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            for path in sorted(folder.iterdir()):
                 if path.suffix == SUFFIX and not path.is_dir() and folder.name == _FILES:
                     ours.append(Place(path))
                 elif (path / DEFINITION).is_file():

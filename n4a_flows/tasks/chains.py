@@ -1,59 +1,31 @@
-"""Tasks that find, replay and export chains."""
+"""Tasks that keep, find, name and replay chains."""
 
-from __future__ import annotations
+from n4a_flows.storage import WorkspaceStore
+from n4a_flows.tasks._task import verb_task
 
-from pathlib import Path
-from typing import Any
+identify = verb_task(WorkspaceStore.identify, "identify {name}")
+save_chain = verb_task(WorkspaceStore.save_chain, "save chain of pipeline {pipeline_id}")
+get_chain = verb_task(WorkspaceStore.get_chain, "get chain {chain_id}")
+get_chain_context = verb_task(WorkspaceStore.get_chain_context, "context of chain {chain_id}")
+get_chains_for_pipeline = verb_task(WorkspaceStore.get_chains_for_pipeline, "chains of pipeline {pipeline_id}")
+list_chains = verb_task(WorkspaceStore.list_chains, "list chains")
+rank_chains = verb_task(WorkspaceStore.rank_chains, "best {n} chains")
+best_chain = verb_task(WorkspaceStore.best_chain, "best chain for {dataset_name}")
 
-import numpy as np
-import numpy.typing as npt
+update_chain_summary = verb_task(WorkspaceStore.update_chain_summary, "update summary of chain {chain_id}")
+bulk_update_chain_summaries = verb_task(WorkspaceStore.bulk_update_chain_summaries, "update summaries of chains")
+query_chain_summaries = verb_task(WorkspaceStore.query_chain_summaries, "query chain summaries")
+query_top_chains = verb_task(WorkspaceStore.query_top_chains, "top {n} chains by {score_column}")
 
-from n4a_flows.block import WorkspaceStoreBlock
-from n4a_flows.storage import Axis, ChainPackage
-from n4a_flows.tasks._task import storage_task
+set_alias = verb_task(WorkspaceStore.set_alias, "set alias {name}")
+get_alias = verb_task(WorkspaceStore.get_alias, "get alias {name}")
+list_aliases = verb_task(WorkspaceStore.list_aliases, "list aliases")
+alias_history = verb_task(WorkspaceStore.alias_history, "history of alias {name}")
+remove_alias = verb_task(WorkspaceStore.remove_alias, "remove alias {name}")
 
-
-@storage_task("best chain for {dataset_name}")
-def best_chain(
-    store: WorkspaceStoreBlock,
-    dataset_name: str,
-    target: str | None = None,
-    metric: str | None = None,
-    run_id: str | None = None,
-) -> str:
-    """Id of the chain with the best pooled out-of-fold score."""
-    with store.open() as workspace:
-        return workspace.best_chain(dataset_name, target=target, metric=metric, run_id=run_id)
-
-
-@storage_task("get chain {chain_id}")
-def get_chain(store: WorkspaceStoreBlock, chain_id: str) -> dict[str, Any] | None:
-    """The row of a chain with its document decoded, None for an unknown one."""
-    with store.open() as workspace:
-        return workspace.get_chain(chain_id)
-
-
-@storage_task("package chain {chain_id}")
-def chain_package(store: WorkspaceStoreBlock, chain_id: str) -> ChainPackage:
-    """A chain with the verified bytes of its artifacts, to be sent to workers."""
-    with store.open() as workspace:
-        return workspace.chain_package(chain_id)
-
-
-@storage_task("replay chain {chain_id}")
-def replay_chain(
-    store: WorkspaceStoreBlock,
-    chain_id: str,
-    X: npt.NDArray[np.float64],
-    wavelengths: Axis | npt.ArrayLike | None = None,
-) -> npt.NDArray[Any]:
-    """Predictions of a chain for spectra X, float64 (n_samples, n_points)."""
-    with store.open() as workspace:
-        return workspace.replay_chain(chain_id, X, wavelengths)
-
-
-@storage_task("export chain {chain_id}")
-def export_chain(store: WorkspaceStoreBlock, chain_id: str, file_name: str, format: str = "n4a") -> Path:
-    """Write a chain as a bundle into the folders that the block allows; returns the path."""
-    with store.open() as workspace:
-        return workspace.export_chain(chain_id, store.export_path(file_name), format=format)
+chain_package = verb_task(WorkspaceStore.chain_package, "package chain {chain_id}")
+load_predictor = verb_task(WorkspaceStore.load_predictor, "load chain {chain_id}")
+replay_chain = verb_task(WorkspaceStore.replay_chain, "replay chain {chain_id}")
+get_probe = verb_task(WorkspaceStore.get_probe, "probe of chain {chain_id}")
+get_limits = verb_task(WorkspaceStore.get_limits, "limits of chain {chain_id}")
+replay_probe = verb_task(WorkspaceStore.replay_probe, "replay probe of chain {chain_id}")

@@ -1,4 +1,4 @@
-"""Tasks that write files into the folders that the block allows; each returns the path."""
+"""Tasks that write files into the folders that the block allows, each returns the path; and the one that takes a bundle in."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from n4a_flows.block import WorkspaceStoreBlock
-from n4a_flows.storage.library import write_template
-from n4a_flows.storage.template_folder import find_template
+from n4a_flows.storage import ImportReport
+from n4a_flows.storage.bundles.importing import Versions
+from n4a_flows.storage.codecs import refuse_untrusting
 from n4a_flows.tasks._task import storage_task
+
+
+@storage_task("export chain {chain_id}")
+def export_chain(store: WorkspaceStoreBlock, chain_id: str, file_name: str, format: str = "n4a") -> Path:
+    """Write a chain as a bundle or a script."""
+    with store.open() as workspace:
+        return workspace.export_chain(chain_id, store.export_path(file_name), format=format)
 
 
 @storage_task("export pipeline {pipeline_id}")
@@ -34,8 +42,16 @@ def export_predictions_parquet(
         return workspace.export_predictions_parquet(store.export_path(file_name), arrays=arrays, **(filters or {}))
 
 
-@storage_task("export template {name}")
-def export_template(store: WorkspaceStoreBlock, name: str, file_name: str) -> Path:
-    """Write a template of the workspace, or of the package, as JSON."""
-    template = find_template(store.workspace_path, name)
-    return write_template(template, store.export_path(file_name))
+@storage_task("import {path}")
+def import_bundle(
+    store: WorkspaceStoreBlock, path: str | Path, replay: bool = False, versions: Versions = "report"
+) -> ImportReport:
+    """Bring the chain of a bundle into the workspace. Nothing of it is unpickled, unless its probe is to be replayed.
+
+    With `replay` the chain is loaded as far as the block trusts it, and refused when it does not predict its probe as it did when
+    it was trained.
+    """
+    if replay:
+        refuse_untrusting(store.trust)
+    with store.open() as workspace:
+        return workspace.import_bundle(path, trust=store.trust if replay else None, versions=versions)

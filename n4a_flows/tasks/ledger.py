@@ -4,32 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import polars as pl
-
 from n4a_flows.block import WorkspaceStoreBlock
-from n4a_flows.storage import ScoredFile
-from n4a_flows.tasks._task import storage_task
+from n4a_flows.storage import ScoredFile, WorkspaceStore
+from n4a_flows.tasks._task import storage_task, verb_task
 
-
-@storage_task("files seen by chain {chain_digest}")
-def scored_digests(
-    store: WorkspaceStoreBlock,
-    chain_digest: str,
-    file_digests: Sequence[str] | None = None,
-    readers: str | None = None,
-) -> dict[str, str]:
-    """Digest of each file that a chain (by its digest) has scored or quarantined -> status."""
-    with store.open() as workspace:
-        return workspace.scored_digests(chain_digest, file_digests, readers)
-
-
-@storage_task("scored samples")
-def scored_samples(
-    store: WorkspaceStoreBlock, chain_id: str | None = None, file_digests: Sequence[str] | None = None
-) -> pl.DataFrame:
-    """The samples that chains have scored."""
-    with store.open() as workspace:
-        return workspace.scored_samples(chain_id=chain_id, file_digests=file_digests)
+scored_digests = verb_task(WorkspaceStore.scored_digests, "files seen by chain {chain_digest}")
+scored_files = verb_task(WorkspaceStore.scored_files, "scored files")
+scored_samples = verb_task(WorkspaceStore.scored_samples, "scored samples")
+record_batch = verb_task(WorkspaceStore.record_batch, "record verdict on a batch of chain {chain_id}")
+scored_batches = verb_task(WorkspaceStore.scored_batches, "scored batches")
 
 
 @storage_task("record scoring by chain {chain_id}")

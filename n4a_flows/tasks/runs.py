@@ -1,91 +1,33 @@
-"""Tasks that record training runs."""
+"""Tasks about runs, their pipelines and logs, and projects."""
 
-from __future__ import annotations
+from n4a_flows.storage import WorkspaceStore
+from n4a_flows.tasks._task import verb_task
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+begin_run = verb_task(WorkspaceStore.begin_run, "begin run {name}")
+complete_run = verb_task(WorkspaceStore.complete_run, "complete run {run_id}")
+fail_run = verb_task(WorkspaceStore.fail_run, "fail run {run_id}")
+get_run = verb_task(WorkspaceStore.get_run, "get run {run_id}")
+list_runs = verb_task(WorkspaceStore.list_runs, "list runs")
+running_runs = verb_task(WorkspaceStore.running_runs, "list runs that have not ended")
+reap_run = verb_task(WorkspaceStore.reap_run, "reap run {run_id}")
+reap_dead_runs = verb_task(WorkspaceStore.reap_dead_runs, "reap dead runs")
+delete_run = verb_task(WorkspaceStore.delete_run, "delete run {run_id}")
 
-from n4a_flows.block import WorkspaceStoreBlock
-from n4a_flows.reports import TrainingReport
-from n4a_flows.reports import training_report as make_report
-from n4a_flows.spectra import Spectra
-from n4a_flows.storage import ProbeReport
-from n4a_flows.tasks._task import storage_task
-from n4a_flows.training import RecordedPipeline, TrainedPipeline, TrainingOptions
-from n4a_flows.training import conclude_run as conclude
-from n4a_flows.training import record_pipelines as record
-from n4a_flows.training import replay_afresh as replay
-from n4a_flows.training.metrics import Metric
+begin_pipeline = verb_task(WorkspaceStore.begin_pipeline, "begin pipeline {name}")
+complete_pipeline = verb_task(WorkspaceStore.complete_pipeline, "complete pipeline {pipeline_id}")
+fail_pipeline = verb_task(WorkspaceStore.fail_pipeline, "fail pipeline {pipeline_id}")
+get_pipeline = verb_task(WorkspaceStore.get_pipeline, "get pipeline {pipeline_id}")
+list_pipelines = verb_task(WorkspaceStore.list_pipelines, "list pipelines")
 
+log_step = verb_task(WorkspaceStore.log_step, "log {event} of step {step_idx}")
+get_pipeline_log = verb_task(WorkspaceStore.get_pipeline_log, "log of pipeline {pipeline_id}")
+get_run_log_summary = verb_task(WorkspaceStore.get_run_log_summary, "log of run {run_id}")
 
-@storage_task("begin run {name}")
-def begin_run(
-    store: WorkspaceStoreBlock,
-    name: str,
-    config: Any,
-    datasets: list[dict[str, Any]],
-    flow_run_id: str | None = None,
-) -> str:
-    """Open a run; returns its id. `flow_run_id` ties it to the flow run that records it."""
-    with store.open() as workspace:
-        return workspace.begin_run(name, config, datasets, flow_run_id=flow_run_id)
-
-
-@storage_task("get run {run_id}")
-def get_run(store: WorkspaceStoreBlock, run_id: str) -> dict[str, Any] | None:
-    """The row of a run with its JSON decoded, None for an unknown one."""
-    with store.open() as workspace:
-        return workspace.get_run(run_id)
-
-
-@storage_task("complete run {run_id}")
-def complete_run(store: WorkspaceStoreBlock, run_id: str, summary: dict[str, Any]) -> None:
-    """Mark a run completed, with its summary."""
-    with store.open() as workspace:
-        workspace.complete_run(run_id, summary)
-
-
-@storage_task("fail run {run_id}")
-def fail_run(store: WorkspaceStoreBlock, run_id: str, error: str) -> None:
-    """Mark a run failed, with what went wrong."""
-    with store.open() as workspace:
-        workspace.fail_run(run_id, error)
-
-
-@storage_task("record pipelines of run {run_id}")
-def record_pipelines(
-    store: WorkspaceStoreBlock, run_id: str, trained: Sequence[TrainedPipeline]
-) -> list[RecordedPipeline]:
-    """Record trained pipelines in one transaction: artifacts, chains, predictions and logs."""
-    with store.open() as workspace:
-        return record(workspace, run_id, trained)
-
-
-@storage_task("replay chains in a fresh process")
-def replay_afresh(store: WorkspaceStoreBlock, chain_ids: Sequence[str]) -> list[ProbeReport]:
-    """Replay the spectra kept with chains in another process, and compare with what training predicted."""
-    with store.open() as workspace:
-        return replay(workspace, chain_ids)
-
-
-@storage_task("conclude run {run_id}")
-def conclude_run(
-    store: WorkspaceStoreBlock,
-    run_id: str,
-    recorded: Sequence[RecordedPipeline],
-    metric: Metric,
-    options: TrainingOptions,
-    replayed: Sequence[ProbeReport] = (),
-) -> tuple[list[RecordedPipeline], dict[str, Any]]:
-    """Complete a run: fail what a replay did not confirm, find the best, challenge the champions."""
-    with store.open() as workspace:
-        return conclude(workspace, run_id, recorded, metric, options, replayed)
-
-
-@storage_task("report of run {run_id}")
-def training_report(
-    store: WorkspaceStoreBlock, run_id: str, spectra: Spectra, units: Mapping[str, str] | None = None
-) -> TrainingReport:
-    """The report of a run that was trained on these spectra, made from what is recorded."""
-    with store.open() as workspace:
-        return make_report(workspace, run_id, spectra, units=units)
+create_project = verb_task(WorkspaceStore.create_project, "create project {name}")
+get_or_create_project = verb_task(WorkspaceStore.get_or_create_project, "get or create project {name}")
+get_project = verb_task(WorkspaceStore.get_project, "get project {project_id}")
+get_project_by_name = verb_task(WorkspaceStore.get_project_by_name, "get project {name}")
+list_projects = verb_task(WorkspaceStore.list_projects, "list projects")
+update_project = verb_task(WorkspaceStore.update_project, "update project {name}")
+delete_project = verb_task(WorkspaceStore.delete_project, "delete project {project_id}")
+set_run_project = verb_task(WorkspaceStore.set_run_project, "put run {run_id} into a project")

@@ -3,6 +3,8 @@ from __future__ import annotations
 import inspect
 import threading
 import time
+from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import pytest
@@ -12,11 +14,41 @@ from prefect.client.orchestration import get_client
 
 from n4a_flows import WorkspaceStoreBlock, tasks
 from n4a_flows.flows.chunks import MOST_CHUNKS, chunked
-from n4a_flows.storage import ScoredFile, ScoredSample
-from n4a_flows.storage.errors import StoreBusyError, UnknownIdError
+from n4a_flows.storage import PipelineLibrary, ScoredFile, ScoredSample, WorkspaceStore
+from n4a_flows.storage.errors import InvalidInputError, ProtectedError, StoreBusyError, UnknownIdError, UntrustedError
 from n4a_flows.training import PipelineRunner
 
 WORKER_TASKS = {"score_files", "train_pipelines"}
+
+WITHOUT_A_TASK = {
+    "transaction": "belongs to one thread, and a task is a transaction of its own",
+    "close": "every task opens the store and closes it",
+    "prepare_artifact": "the slow part before a transaction; the task save_artifact does both",
+    "prepare_artifacts": "as prepare_artifact",
+    "save_artifacts": "takes what prepare_artifacts gives",
+    "query_aggregated_predictions": "an older name of query_chain_summaries",
+    "query_top_aggregated_predictions": "an older name of query_top_chains",
+}
+
+
+def test_every_verb_of_the_workspace_and_the_library_has_its_task() -> None:
+    verbs = {
+        name
+        for room in (WorkspaceStore, PipelineLibrary)
+        for name, found in inspect.getmembers(room, inspect.isfunction)
+        if not name.startswith("_")
+    }
+    assert len(verbs) > 100
+    assert verbs - set(tasks.__all__) == set(WITHOUT_A_TASK)
+
+
+@pytest.mark.parametrize("name", tasks.__all__)
+def test_names_of_task_runs_are_made_of_parameters_that_the_task_has(name: str) -> None:
+    task = getattr(tasks, name)
+    named = {field for _, field, _, _ in Formatter().parse(task.task_run_name) if field}
+    parameters = inspect.signature(task.fn).parameters
+    assert named <= set(parameters)
+    assert not {field for field in named if parameters[field].default is None}, "it would read as None"
 
 
 @pytest.mark.parametrize("name", tasks.__all__)
@@ -51,6 +83,69 @@ class TestAgainstAWorkspace:
         best, each = best_of_each_model(block)
         assert best in each
         assert len(each) == 2
+
+    def test_a_chain_is_named_taken_elsewhere_and_its_run_deleted(
+        self, block: WorkspaceStoreBlock, trained: Any, tmp_path: Path
+    ) -> None:
+        chain = trained.best["fat"]
+        other = WorkspaceStoreBlock(path=tmp_path / "other")
+        state = tasks.set_alias(block, "tecator/fat/champion", chain, note="by hand", return_state=True)
+        with get_client(sync_client=True) as client:
+            assert client.read_task_run(state.state_details.task_run_id).name == "set alias tecator/fat/champion"
+
+        bundle = tasks.export_chain(block, "tecator/fat/champion", "fat.n4a")
+        imported = tasks.import_bundle(other, bundle, replay=True)
+        assert imported.probe is not None
+        assert imported.probe.agrees
+        assert tasks.identify(other, imported.chain_id[:8]).id == imported.chain_id
+        assert tasks.rank_chains(block, 1)["chain_id"].to_list() == [chain]
+        with pytest.raises(UntrustedError):
+            tasks.import_bundle(other.model_copy(update={"trust": "none"}), bundle, replay=True)
+
+        with pytest.raises(ProtectedError):
+            tasks.delete_run(block, trained.run_id)
+        assert tasks.delete_run(block, trained.run_id, force=True) > 0
+        assert tasks.list_runs(block).is_empty()
+
+    def test_a_workspace_is_backed_up_and_another_block_restores_it(
+        self, block: WorkspaceStoreBlock, trained: Any, tmp_path: Path
+    ) -> None:
+        again = WorkspaceStoreBlock(path=tmp_path / "again")
+        tasks.backup(block, tmp_path / "backup")
+
+        assert tasks.restore(again, tmp_path / "backup").artifacts > 0
+
+        assert tasks.check(again, "full").ok
+        assert tasks.upgrade(again).kept is None
+
+    def test_templates_are_kept_and_trained_pipelines_become_some(
+        self, block: WorkspaceStoreBlock, trained: Any
+    ) -> None:
+        pipeline_id = tasks.list_pipelines(block, trained.run_id)["pipeline_id"][0]
+        tasks.copy_from_pipeline(block, pipeline_id, "fat in meat", tags=["nir"])
+
+        assert [template["name"] for template in tasks.list_templates(block, tags=["nir"])] == ["fat in meat"]
+        written = tasks.export_template(block, "fat in meat", "template.json")
+        tasks.delete_template(block, "fat in meat")
+        assert tasks.import_template(block, written).name == "fat_in_meat.json"
+
+    def test_a_read_only_block_can_be_looked_at_and_exported_from(
+        self, block: WorkspaceStoreBlock, trained: Any, tmp_path: Path
+    ) -> None:
+        careful = block.model_copy(update={"read_only": True})
+
+        assert tasks.get_run(careful, trained.run_id) is not None
+        assert tasks.load_template(careful, "snv_pls")
+        assert not (block.workspace_path / "library").exists()
+        assert tasks.export_run(careful, trained.run_id, "run.yaml").is_file()
+        for refused in (
+            lambda: tasks.delete_run(careful, trained.run_id),
+            lambda: tasks.save_template(careful, [], "x"),
+            lambda: tasks.restore(careful, tmp_path),
+            lambda: tasks.upgrade(careful),
+        ):
+            with pytest.raises(InvalidInputError, match=r"read-only"):
+                refused()
 
     def test_runs_are_opened_completed_and_failed(self, block: WorkspaceStoreBlock) -> None:
         done = tasks.begin_run(block, "nightly", {"a": 1}, [{"name": "tecator"}])
