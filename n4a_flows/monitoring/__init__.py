@@ -1,12 +1,31 @@
 """Can a prediction be trusted: limits, verdicts, and what laboratory values that come in later say of the predictions."""
 
 from n4a_flows.monitoring.agreement import Agreement, agreement
+from n4a_flows.monitoring.batch import BatchTally, BatchVerdict, judge_batch
 from n4a_flows.monitoring.chart import ControlChart, Crossing, control_chart
+from n4a_flows.monitoring.control import MonitoredChain, MonitoredGroup, MonitoringReport, monitor
+from n4a_flows.monitoring.correction import Correction, correction_from_store, fit_correction, save_corrected_chain
+from n4a_flows.monitoring.judge import Judge, Judged
+from n4a_flows.monitoring.limits import Limits
 
 __all__ = [
     "Agreement",
+    "BatchTally",
+    "BatchVerdict",
     "ControlChart",
+    "Correction",
     "Crossing",
+    "Judge",
+    "Judged",
+    "Limits",
+    "MonitoredChain",
+    "MonitoredGroup",
+    "MonitoringReport",
     "agreement",
     "control_chart",
+    "correction_from_store",
+    "fit_correction",
+    "judge_batch",
+    "monitor",
+    "save_corrected_chain",
 ]

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from n4a_flows.monitoring.agreement import Measured, Scores, consistency, score
+from n4a_flows.monitoring.calibration import HeldOut
+from n4a_flows.monitoring.spaces import ShapeSpace
 from n4a_flows.spectra import Spectra
 from n4a_flows.storage.codecs import SerializedArtifact
 from n4a_flows.storage.errors import N4AError
@@ -17,6 +19,7 @@ from n4a_flows.storage.json_values import canonical_json
 from n4a_flows.storage.probes import Probe
 from n4a_flows.training.definition import PlannedPipeline
 from n4a_flows.training.fitting import Fitted, Rows, SharedFits, Step, StepFailedError, TrainingError, steps_of
+from n4a_flows.training.judging import held_out, limits_of
 from n4a_flows.training.metrics import score_classes
 from n4a_flows.training.options import TrainingOptions
 from n4a_flows.training.partition import Partition, folds_of, partition_rows, target_values
@@ -89,6 +92,7 @@ class _Folds:
 
     fitted: dict[str, Fitted] = field(default_factory=dict)
     predictions: list[FoldPrediction] = field(default_factory=list)
+    held_out: list[HeldOut] = field(default_factory=list)
     error: str | None = None
 
 
@@ -107,6 +111,7 @@ def _train(
         axis=spectra.axis,
         signal=spectra.signal,
         duration_ms=0,
+        unit=options.units.get(target),
     )
     try:
         rows = partition_rows(spectra, target, options, first.task)
@@ -136,14 +141,18 @@ def _train(
             keep=options.keep_fold_models or key == FINAL,
         )
         measured = {} if fits.classify else {part: Measured(y[rows]) for part, rows in parts.items()}
+        shape = ShapeSpace.fit(held.X)
+        look = shape.look(held.parts["val"]) if "val" in held.parts else None
         for number, outcome in fits.fit(alive):
             if isinstance(outcome, StepFailedError):
                 results[number].error = str(outcome)
             else:
                 results[number].fitted[key] = outcome
                 results[number].predictions += _predictions(outcome, y, parts, key, measured)
+                if look is not None:
+                    results[number].held_out += held_out(outcome, look, held.y, y[parts["val"]], fits.classify)
     return {
-        number: _trained(replace(blank, planned=planned), results[number], spectra, rows, folds, options)
+        number: _trained(replace(blank, planned=planned), results[number], spectra, rows, folds, options, shape)
         for number, planned in group.items()
     }
 
@@ -209,8 +218,9 @@ def _trained(
     rows: Partition,
     folds: Mapping[str, Mapping[str, npt.NDArray[np.int64]]],
     options: TrainingOptions,
+    shape: ShapeSpace,
 ) -> TrainedPipeline:
-    """A pipeline with its predictions, chain and artifacts, or with its error."""
+    """A pipeline with its predictions, chain and artifacts, or with its error; `shape` is that of the refit's rows."""
     seconds = sum(one.seconds for fitted in result.fitted.values() for one in fitted.steps)
     blank = replace(
         blank,
@@ -227,6 +237,16 @@ def _trained(
     probe_rows = folds[FINAL]["probe"]
     probe = Probe(spectra.X[probe_rows], result.fitted[FINAL].predicted["probe"]).to_artifact()
     artifacts[probe.content_hash] = probe
+    limits = limits_of(
+        result.held_out,
+        len(folds) - 1,
+        result.fitted[FINAL],
+        shape,
+        spectra.targets[blank.target][rows.train],
+        blank.planned.task == "classification",
+    )
+    if limits is not None:
+        artifacts[limits.content_hash] = limits
     pooled = _pooled(
         [one for one in result.predictions if one.partition == "val"], blank.planned.task == "classification"
     )
@@ -238,6 +258,7 @@ def _trained(
         chain=chain,
         artifacts=artifacts,
         probe=probe.content_hash,
+        limits=None if limits is None else limits.content_hash,
         log=_log(blank, rows, len(folds) - 1, steps, result),
         pooled=pooled,
         best_val=pooled[blank.metric],

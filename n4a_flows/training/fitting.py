@@ -18,6 +18,7 @@ import numpy.typing as npt
 from sklearn.base import is_regressor
 from sklearn.preprocessing import LabelBinarizer
 
+from n4a_flows.monitoring.spaces import Place, ScoreSpace, has_scores
 from n4a_flows.storage.codecs import SerializedArtifact, serialize
 from n4a_flows.storage.errors import N4AError
 from n4a_flows.storage.json_values import canonical_json
@@ -111,12 +112,18 @@ class Fitted:
     probabilities
         (n_samples, n_classes) by name of the part, in the order of `classes`; empty for a regression, and where a classifier gives
         none.
+    space
+        Where spectra lie as they enter the model; None where they are no finite rows of features.
+    place
+        Where those of the part `val` lie in it; None without that part.
     """
 
     steps: list[FittedStep]
     predicted: dict[str, Labels]
     probabilities: dict[str, Values]
     classes: list[str]
+    space: ScoreSpace | None = None
+    place: Place | None = None
 
 
 @dataclass
@@ -131,6 +138,7 @@ class _Level:
     artifact: SerializedArtifact | None = None
     seconds: float = 0.0
     error: str | None = None
+    components: ScoreSpace | None = None
 
 
 @dataclass
@@ -186,7 +194,20 @@ class SharedFits:
             # Who comes first did the work of all.
             before = [one if position == 0 and not shared[i] else _again(one) for i, one in enumerate(held)]
             renumbered = [FittedStep(s, one.artifact, one.seconds) for s, one in zip(steps, before, strict=False)]
-            yield number, Fitted([*renumbered, fitted], predicted, probabilities, classes)
+            space = self._space(level, model)
+            unseen = level.parts.get("val")
+            place = None if space is None or unseen is None or not len(unseen) else space.place(unseen)
+            yield number, Fitted([*renumbered, fitted], predicted, probabilities, classes, space, place)
+
+    def _space(self, level: _Level, model: Any) -> ScoreSpace | None:
+        """Where spectra lie as they enter the model: in its scores, or in principal components, which all models here share."""
+        if level.X.ndim != 2 or not all(np.isfinite(part).all() for part in (level.X, *level.parts.values())):
+            return None
+        if has_scores(model):
+            return ScoreSpace.fit(level.X, model)
+        if level.components is None:
+            level.components = ScoreSpace.fit(level.X)
+        return level.components
 
     def _treated(self, steps: Sequence[Step]) -> tuple[_Level, list[FittedStep], list[bool]]:
         """The data after these steps, the steps fitted, and which of them another pipeline had fitted already."""

@@ -62,8 +62,7 @@ def record_pipelines(store: WorkspaceStore, run_id: str, trained: Sequence[Train
         # Verb by verb rather than pipeline by pipeline: the store collects rows of a kind until something else is asked.
         ids = dict(zip(places, store.save_artifacts([prepared[place] for place in places]), strict=True))
         chains = [_with_artifacts(pipeline.chain, ids) for pipeline in trained]
-        probes = [None if item.probe is None else ids[item.probe] for item in trained]
-        recorded = [_record(store, run_id, *each) for each in zip(trained, chains, probes, strict=True)]
+        recorded = [_record(store, run_id, *each, ids) for each in zip(trained, chains, strict=True)]
         for result in recorded:
             if result.chain_id is not None:
                 store.update_chain_summary(result.chain_id)
@@ -76,15 +75,16 @@ def record_pipelines(store: WorkspaceStore, run_id: str, trained: Sequence[Train
 
 
 def _places(trained: TrainedPipeline) -> Iterator[str]:
-    """Content hashes of all that a chain names, and of its probe."""
+    """Content hashes of all that a chain names, and of its probe and limits."""
     if trained.chain is not None:
         for hashes in trained.chain.shared_artifacts.values():
             yield from hashes
         for step in trained.chain.steps:
             yield from step["fold_artifact_ids"].values()
         yield from trained.chain.fold_artifacts.values()
-    if trained.probe is not None:
-        yield trained.probe
+    for beside in (trained.probe, trained.limits):
+        if beside is not None:
+            yield beside
 
 
 def _with_artifacts(draft: ChainDraft | None, ids: Mapping[str, str]) -> ChainDraft | None:
@@ -105,7 +105,7 @@ def _with_artifacts(draft: ChainDraft | None, ids: Mapping[str, str]) -> ChainDr
 
 
 def _record(
-    store: WorkspaceStore, run_id: str, trained: TrainedPipeline, chain: ChainDraft | None, probe: str | None
+    store: WorkspaceStore, run_id: str, trained: TrainedPipeline, chain: ChainDraft | None, ids: Mapping[str, str]
 ) -> RecordedPipeline:
     planned = trained.planned
     pipeline_id = store.begin_pipeline(
@@ -128,7 +128,9 @@ def _record(
             x_range=trained.x_range,
             target=trained.target,
             task_type=trained.planned.task,
-            probe_artifact_id=probe,
+            probe_artifact_id=ids.get(trained.probe or ""),
+            limits_artifact_id=ids.get(trained.limits or ""),
+            unit=trained.unit,
         )
         _save_predictions(store, pipeline_id, chain_id, trained, chain)
     return RecordedPipeline(

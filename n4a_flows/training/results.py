@@ -117,6 +117,11 @@ class TrainedPipeline:
         The fitted objects as bytes, by content hash.
     probe
         Content hash of the artifact with a few training spectra and what the chain predicts for them; None for a failed pipeline.
+    limits
+        Content hash of the artifact with the limits by which predictions are judged (see `Limits`); None where there are too few
+        spectra for limits.
+    unit
+        Unit of the target, where it was told.
     error
         Why it failed, naming the step and the fold; None when it did not. A failed pipeline has no predictions and no chain.
     """
@@ -141,4 +146,6 @@ class TrainedPipeline:
     best_val: float | None = None
     best_test: float | None = None
     probe: str | None = None
+    limits: str | None = None
+    unit: str | None = None
     error: str | None = None

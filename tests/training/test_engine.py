@@ -183,7 +183,7 @@ def test_y_processing_is_fitted_in_the_fold_and_undone_on_the_output(tecator: Sp
 def test_the_refit_alone_is_kept_on_request(tecator: Spectra, trained: TrainedPipeline) -> None:
     alone = train(SCALED, tecator, keep_fold_models=False)
     assert list(alone.chain.fold_artifacts) == ["fold_final"]
-    assert len(alone.artifacts) == 4 + 1, "and the probe"
+    assert len(alone.artifacts) == 4 + 2, "and the probe and the limits"
     assert set(alone.artifacts) < set(trained.artifacts)
     assert alone.best_val == trained.best_val
 
