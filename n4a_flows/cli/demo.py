@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from n4a_flows.cli.console import out, print_leaderboard, print_quarantined, wor
 from n4a_flows.flows import ExportOptions, export, predict_new_spectra, train_and_record
 from n4a_flows.monitoring.agreement import rmse
 from n4a_flows.reports import predicted_against_measured
+from n4a_flows.reports.prediction_rows import interval_text, reasons_of, verdict_counts
 from n4a_flows.spectra import Spectra, load_tecator
 from n4a_flows.storage.artifacts import write_durably
 from n4a_flows.storage.errors import WorkspaceError
+from n4a_flows.training import TrainingOptions
 
 TARGET = "fat"
 UNIT = "%"
@@ -57,7 +60,7 @@ def demo(workspace: Path, as_json: bool = False) -> None:
     write_incoming(new, folder / "incoming")
 
     with working():
-        training = train_and_record(block, "tecator", TARGET, PIPELINE)
+        training = train_and_record(block, "tecator", TARGET, PIPELINE, TrainingOptions(units={TARGET: UNIT}))
         chain_id = training.best[TARGET]
         prediction = predict_new_spectra(block, chain_id, str(folder / "incoming"))
         bundle = export(block, ExportOptions(chain=chain_id, file_name="best-fat.n4a"))
@@ -67,7 +70,17 @@ def demo(workspace: Path, as_json: bool = False) -> None:
     y = np.array([measured[sample_id] for sample_id in predicted["sample_id"]])
     y_hat = predicted["y"].to_numpy()
     picture = block.export_path("predicted-against-measured.png")
-    _write(picture, predicted_against_measured(y, y_hat, quantity=TARGET, unit=UNIT, title="tecator, 43 new samples"))
+    _write(
+        picture,
+        predicted_against_measured(
+            y,
+            y_hat,
+            quantity=TARGET,
+            unit=UNIT,
+            title="tecator, 43 new samples",
+            verdicts=predicted["verdict"].to_list(),
+        ),
+    )
 
     if as_json:
         print_json(
@@ -88,6 +101,11 @@ def demo(workspace: Path, as_json: bool = False) -> None:
     new_files = f" ({prediction.scored} of them now, the others in an earlier run)" if prediction.skipped else ""
     out.print(f"{len(y)} predicted, {len(quarantined)} quarantined{new_files}")
     print_quarantined(quarantined)
+    out.print(f"verdicts: {', '.join(f'{count} {verdict}' for verdict, count in verdict_counts(predicted).items())}")
+    for row in predicted.filter(pl.col("verdict") != "ok").iter_rows(named=True):
+        out.print(_not_ok(row), markup=False)
+    inside = np.count_nonzero((predicted["lower"].to_numpy() <= y) & (y <= predicted["upper"].to_numpy()))
+    out.print(f"{inside} of {len(y)} laboratory values lie in the 95 % interval of their prediction")
     out.print(
         f"RMSEP for {TARGET}: {rmse(y, y_hat):.2f} {UNIT}, against the laboratory values of the {len(y)} new samples"
     )
@@ -114,6 +132,12 @@ def write_incoming(spectra: Spectra, folder: Path) -> None:
         csv.writer(text).writerows([header, [sample_id, *map(repr, row)]])
         _write(folder / f"{sample_id}.csv", text.getvalue().encode())
     _write(folder / "broken.csv", b"sample_id,850.0,852.0202\nno spectrum here\n")
+
+
+def _not_ok(row: Mapping[str, Any]) -> str:
+    """A sample that is not ok, and why."""
+    between = interval_text(row["lower"], row["upper"], 1)
+    return f"  {row['sample_id']}: {row['y']:.1f} {UNIT} ({between}), {row['verdict']}: {'; '.join(reasons_of(row['reasons']))}"
 
 
 def _quarantined(block: WorkspaceStoreBlock, chain_id: str) -> list[tuple[str, str]]:

@@ -124,6 +124,11 @@ def _print_prediction(summary: PredictionSummary, as_json: bool) -> None:
         return
     out.print(f"{summary.scored} scored, {summary.skipped} skipped, {summary.quarantined} quarantined")
     print_quarantined([(file.path, file.reason) for file in summary.quarantined_files])
+    if summary.verdicts:
+        out.print(f"samples: {', '.join(f'{count} {verdict}' for verdict, count in summary.verdicts.items())}")
+    for batch in summary.batches:
+        if batch.verdict is not None:
+            out.print("; ".join([f"batch for {batch.target}: {batch.verdict}", *batch.reasons]), markup=False)
     out.print(f"predictions {summary.predictions_path}", markup=False)
 
 

@@ -47,6 +47,40 @@ class PredictionOptions(_Options):
         default=False,
         description="Interpolate spectra on another grid, when the grid of the chain lies inside; refused otherwise.",
     )
+    false_alarms: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        title="False alarms",
+        description="Share of normal samples that are not called ok, by all statistics together.",
+    )
+    coverage: float = Field(
+        default=0.95,
+        gt=0,
+        lt=1,
+        description="Share of normal samples whose laboratory value the prediction interval holds.",
+    )
+    check_samples: dict[str, float] = Field(
+        default_factory=dict,
+        title="Check samples",
+        description=(
+            "Known value by sample id. Each of them must be among the new samples and be predicted rightly, or the batch is not "
+            "released: it is recorded, nothing is written for the LIMS, and the flow run fails."
+        ),
+    )
+    check_tolerance: float | None = Field(
+        default=None,
+        gt=0,
+        title="Check tolerance",
+        description=(
+            "How far the prediction of a check sample may be from its known value, in its unit; the prediction interval must hold "
+            "the known value when left out."
+        ),
+    )
+    instrument: str | None = Field(
+        default=None, description="The instrument that the files come from; kept with each file, for monitoring."
+    )
+    product: str | None = Field(default=None, description="What was measured; kept with each file, for monitoring.")
     rescore: bool = Field(
         default=False, description="Score files again that the chain has scored already; the earlier predictions stay."
     )
@@ -90,6 +124,39 @@ class PredictionOptions(_Options):
     )
     files_per_task: int = Field(
         default=500, ge=1, title="Files per task", description="How many files one task run reads, at the least."
+    )
+
+
+class MonitoringOptions(_Options):
+    """What is compared, and where laboratory values come from."""
+
+    chain: str | None = Field(
+        default=None, description="Id or alias of a chain: only what it predicted. All chains when left out."
+    )
+    target: str | None = Field(default=None, description="Only this property; all when left out.")
+    days: float | None = Field(
+        default=None, gt=0, description="Only samples that were predicted within this many days; all when left out."
+    )
+    reference_file: PathText | None = Field(
+        default=None,
+        title="File of laboratory values",
+        description=(
+            "CSV or other delimited text, Excel or Parquet with a column of sample ids and a column for each property, to be taken in "
+            "first. What is known already adds nothing, so the file may grow and be named again."
+        ),
+    )
+    reference_columns: dict[str, str] = Field(
+        default_factory=dict,
+        title="Columns of that file",
+        description="The column of each target, by target. Left empty, it is the one that is called as the target above.",
+    )
+    id_column: str | None = Field(
+        default=None,
+        title="Column of sample ids",
+        description="In that file; the one called sample_id, id or sample when left out.",
+    )
+    confidence: float = Field(
+        default=0.95, gt=0, lt=1, description="Of the limits of bias and slope (t-tests, two-sided)."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from prefect.runtime import flow_run
 
 from n4a_flows import tasks
 from n4a_flows.block import WorkspaceStoreBlock
+from n4a_flows.flows import events
+from n4a_flows.flows.batches import judge_new_samples, refuse_checks_without_meaning, refuse_release, report_of, unit_of
 from n4a_flows.flows.choice import chosen_chains
 from n4a_flows.flows.chunks import chunked, one_thread, results_of, whole
 from n4a_flows.flows.options import PathText, PredictionOptions
@@ -20,20 +23,20 @@ from n4a_flows.flows.progress import Progress
 from n4a_flows.flows.results import (
     csv_bytes,
     predictions_table,
+    released_rows,
     replicates_table,
     results_name,
     write_file,
     write_parquet,
 )
 from n4a_flows.flows.summaries import PredictionSummary, QuarantinedFile
-from n4a_flows.reports import markdown_table
+from n4a_flows.reports.prediction_rows import verdict_counts, with_intervals
 from n4a_flows.spectra import readers_in_use
 from n4a_flows.storage import ChainPackage, ScoredFile
 from n4a_flows.storage.errors import QuarantineError, WorkspaceError
 from n4a_flows.tasks.files import file_digest, list_spectra_files, move_to_quarantine, still_growing
-from n4a_flows.tasks.scoring import PendingFile, Reading
-
-_SHOWN = 50
+from n4a_flows.tasks.judging import Judging
+from n4a_flows.tasks.scoring import PendingFile, Reading, Together
 
 
 @flow(task_runner=one_thread(), persist_result=False)
@@ -50,6 +53,9 @@ def predict_new_spectra(
     that is certain. A file that cannot be read, or lies elsewhere, is quarantined with the reason and the others go on;
     it is looked at again when its bytes or the readers change. A file that is still being written is left for the next
     run.
+
+    A chain with limits gives each sample an interval and a verdict with reasons, and the new samples together one as a batch. A
+    batch whose check samples are wrong or missing is not released.
 
     Parameters
     ----------
@@ -69,18 +75,22 @@ def predict_new_spectra(
     UnknownIdError
         When there is no such chain.
     InvalidInputError
-        When the results cannot be written as the options say.
+        When the results cannot be written as the options say, or the check samples have no meaning for the chains.
+    BatchNotReleasedError
+        When a check sample is outside its limits or missing; everything is recorded by then, and nothing written for the LIMS.
     QuarantineError
         When more than the allowed share of the new files was quarantined; everything is recorded by then.
     """
     files = _incoming(store) if files is None else files
-    reading = Reading(options.unit, options.signal, options.resample, readers_in_use())
+    about = {name: value for name in ("instrument", "product") if (value := getattr(options, name)) is not None}
+    reading = Reading(options.unit, options.signal, options.resample, readers_in_use(), about)
     csv_path = None if options.csv_file is None else store.export_path(options.csv_file)
     found = list_spectra_files(files)
     growing = still_growing(found, options.settle_seconds)
     # An alias is resolved here, once: every row names the chain that it stood for.
     loaded = [tasks.chain_package(store, name) for name in chosen_chains(store, chain, options.dataset, options.target)]
     packages = {package.digest: package for package in loaded}
+    refuse_checks_without_meaning(loaded, options)
     listed = _digests_of([path for path in found if path not in growing])
     digests = [digest for _, digest in listed]
     seen: dict[str, Collection[str]] = dict.fromkeys(packages, ())
@@ -90,17 +100,21 @@ def predict_new_spectra(
     counts = _score(store, packages, pending, options, reading)
 
     results = store.export_path(results_name(files, packages))
-    samples = tasks.scored_samples(store, file_digests=whole(digests)).filter(
-        pl.col("chain_digest").is_in(list(packages))
+    samples = with_intervals(
+        tasks.scored_samples(store, file_digests=whole(digests)).filter(pl.col("chain_digest").is_in(list(packages)))
     )
-    table = predictions_table(listed, samples)
+    new = samples.filter(pl.col("flow_run_id") == flow_run.id)
+    batches = judge_new_samples(store, packages, counts.together, new, options, flow_run.id)
+    earlier = tasks.scored_batches(store, since=samples.select(pl.col("scored_at").min()).item())
+    units = {digest: unit_of(package.context) for digest, package in packages.items()}
+    table = predictions_table(listed, samples, earlier, units)
     write_parquet(table, results)
-    if csv_path is not None:
-        write_file(csv_path, csv_bytes(table, options.csv_columns))
+    released = released_rows(table, checked=bool(options.check_samples))
     replicates_path = None
-    if options.replicate_pattern is not None:
-        replicates_path = results.with_name(f"{(csv_path or results).stem}-replicates.csv")
-        write_file(replicates_path, csv_bytes(replicates_table(table, options.replicate_pattern), {}))
+    if all(batch.released for batch in batches):
+        replicates_path = _write_for_lims(released, results, csv_path, options)
+    else:
+        csv_path = None
     summary = PredictionSummary(
         chain_ids=[package.context.chain_id for package in loaded],
         scored=len(counts.scored),
@@ -109,16 +123,22 @@ def predict_new_spectra(
         quarantined_files=[QuarantinedFile(path=p, reason=reason) for p, reason in sorted(counts.quarantined.items())],
         postponed=len(found) - len(listed) + counts.postponed,
         samples=counts.samples,
+        verdicts=verdict_counts(new),
+        batches=[batch.summary for batch in batches],
         predictions_path=results,
         csv_path=csv_path,
         replicates_path=replicates_path,
     )
-    create_markdown_artifact(
-        key="n4a-prediction", description="Prediction of new spectra", markdown=_report(summary, packages.values())
-    )
+    held = len(table) - len(released) if csv_path or replicates_path else 0
+    report = report_of(store, batches, summary, options, held)
+    create_markdown_artifact(key="n4a-prediction", description="Prediction of new spectra", markdown=report)
     if options.quarantine == "move":
         _move_away(counts)
-    if pending and len(counts.quarantined) > options.most_quarantined * len(pending):
+    too_many = len(counts.quarantined) > options.most_quarantined * len(pending)
+    if counts.quarantined:
+        events.files_quarantined(store, summary, too_many=too_many)
+    refuse_release(batches)
+    if too_many:
         raise QuarantineError(
             f"{len(counts.quarantined)} of {len(pending)} new files were quarantined, more than the share of "
             f"{options.most_quarantined:g} that is allowed. All of it is recorded. The first: "
@@ -135,6 +155,19 @@ def _incoming(store: WorkspaceStoreBlock) -> str:
     except OSError as error:
         raise WorkspaceError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
     return str(folder)
+
+
+def _write_for_lims(
+    released: pl.DataFrame, results: Path, csv_path: Path | None, options: PredictionOptions
+) -> Path | None:
+    """Write the CSV files that the options ask for; the path of the one with the replicates."""
+    if csv_path is not None:
+        write_file(csv_path, csv_bytes(released, options.csv_columns))
+    if options.replicate_pattern is None:
+        return None
+    path = results.with_name(f"{(csv_path or results).stem}-replicates.csv")
+    write_file(path, csv_bytes(replicates_table(released, options.replicate_pattern), {}))
+    return path
 
 
 def _move_away(counts: _Counts) -> None:
@@ -155,6 +188,7 @@ class _Counts:
     quarantined: dict[str, str] = field(default_factory=dict)
     postponed: int = 0
     samples: int = 0
+    together: defaultdict[str, Together] = field(default_factory=lambda: defaultdict(Together))
 
     def add(self, files: Iterable[ScoredFile]) -> None:
         for file in files:
@@ -196,8 +230,9 @@ def _score(
     counts = _Counts()
     progress = Progress("predicting files", len(pending))
     chains, modules = whole(list(packages.values())), tuple(store.allowed_modules)
+    judging = Judging(options.false_alarms, options.coverage)
     for chunk in results_of(
-        lambda files: tasks.score_files.submit(chains, whole(files), store.trust, modules, reading),
+        lambda files: tasks.score_files.submit(chains, whole(files), store.trust, modules, reading, judging),
         chunked(pending, options.files_per_task),
     ):
         for digest, files in chunk.files.items():
@@ -210,23 +245,8 @@ def _score(
                 # Prefect keeps what a task returned until the flow ends; of a large folder that would be all of it.
                 recorded.clear()
         chunk.files.clear()
+        for digest, together in chunk.together.items():
+            counts.together[digest].add(together)
         counts.postponed += len(chunk.postponed)
         progress.advance(chunk.looked_at)
     return counts
-
-
-def _report(summary: PredictionSummary, packages: Iterable[ChainPackage]) -> str:
-    chains = [[p.context.chain_id, p.context.target or "", p.digest[:12]] for p in packages]
-    files = [[name, str(getattr(summary, name))] for name in ("scored", "skipped", "quarantined", "postponed")]
-    report = (
-        f"# New spectra\n\n{summary.samples} samples predicted, results in `{summary.predictions_path}`\n\n"
-        + markdown_table(["files", ""], files)
-        + "\n"
-        + markdown_table(["chain", "target", "digest"], chains)
-    )
-    if summary.quarantined_files:
-        shown = [[file.path, file.reason] for file in summary.quarantined_files[:_SHOWN]]
-        report += "\n## Quarantined\n\n" + markdown_table(["file", "reason"], shown)
-        if summary.quarantined > _SHOWN:
-            report += f"\nand {summary.quarantined - _SHOWN} more\n"
-    return report

@@ -13,10 +13,15 @@ import polars as pl
 from n4a_flows.storage.artifacts import write_durably
 from n4a_flows.storage.errors import InvalidInputError, WorkspaceError
 
-COLUMNS = ["file", "sample_id", "y", "label", "verdict", "reasons", "target", "chain_id", "chain_digest", "scored_at"]
+COLUMNS = [
+    "file", "sample_id", "y", "label", "unit", "lower", "upper", "verdict", "reasons", "released", "target", "chain_id",
+    "chain_digest", "scored_at",
+]  # fmt: skip
 
 
-def predictions_table(files: Sequence[tuple[str, str]], samples: pl.DataFrame) -> pl.DataFrame:
+def predictions_table(
+    files: Sequence[tuple[str, str]], samples: pl.DataFrame, batches: pl.DataFrame, units: Mapping[str, str | None]
+) -> pl.DataFrame:
     """One row per sample of the files and chain, whenever it was scored; of files that were scored again, the latest.
 
     Parameters
@@ -24,11 +29,36 @@ def predictions_table(files: Sequence[tuple[str, str]], samples: pl.DataFrame) -
     files
         (path, digest) of each file. One that was scored under another name is listed under the name it has now.
     samples
-        Rows of the ledger, as `scored_samples` gives them.
+        Rows of the ledger, as `scored_samples` gives them, with their intervals.
+    batches
+        Batches of the ledger, as `scored_batches` gives them: `released` of a sample is that of its batch, null without one.
+    units
+        Unit by the digest of a chain.
     """
     names = pl.DataFrame(files, schema={"file": pl.String, "file_digest": pl.String}, orient="row")
     latest = samples.filter(pl.col("scoring_id") == pl.col("scoring_id").last().over("file_digest", "chain_digest"))
-    return names.join(latest, on="file_digest", how="inner").select(COLUMNS).sort("file", "chain_digest", "sample_id")
+    sitting = ["chain_digest", "flow_run_id"]
+    released = batches.group_by(sitting).agg(pl.col("released").last())
+    unit = pl.col("chain_digest").replace_strict(units, default=None, return_dtype=pl.String)
+    return (
+        names.join(latest, on="file_digest", how="inner")
+        .join(released, on=sitting, how="left")
+        .with_columns(unit.alias("unit"))
+        .select(COLUMNS)
+        .sort("file", "chain_digest", "sample_id")
+    )
+
+
+def released_rows(table: pl.DataFrame, *, checked: bool) -> pl.DataFrame:
+    """The rows that a LIMS may have: none of a batch that was held back.
+
+    Parameters
+    ----------
+    checked
+        Whether check samples are asked for: then a batch must have been released, and a flow run that was killed before it came to
+        that has released nothing.
+    """
+    return table.filter(pl.col("released").fill_null(not checked))
 
 
 def replicates_table(table: pl.DataFrame, pattern: str) -> pl.DataFrame:

@@ -33,6 +33,19 @@ class QuarantinedFile(BaseModel):
     reason: str
 
 
+class BatchSummary(BaseModel):
+    """What is said of the new samples of a chain together."""
+
+    chain_id: str = Field(description="The chain that predicted.")
+    target: str = Field(description="What it predicts.")
+    verdict: str | None = Field(
+        description="ok, warn, outlier, or rejected (not released); null when there was nothing to judge, or nothing to judge by."
+    )
+    reasons: list[str] = Field(description="Why, in words.")
+    released: bool = Field(description="Whether nothing stands against using the predictions.")
+    samples: int = Field(description="Number of new samples.")
+
+
 class PredictionSummary(BaseModel):
     """What `predict_new_spectra` did.
 
@@ -49,11 +62,52 @@ class PredictionSummary(BaseModel):
         description="Number of files that vanished or changed meanwhile; the next run looks at them."
     )
     samples: int = Field(description="Number of samples that were predicted now.")
+    verdicts: dict[str, int] = Field(
+        default_factory=dict,
+        description="Verdict (ok, warn, outlier, rejected) -> number of samples that were predicted now.",
+    )
+    batches: list[BatchSummary] = Field(default_factory=list, description="What each chain's new samples are together.")
     predictions_path: Path = Field(description="Parquet file with the predictions of all files that were asked for.")
     csv_path: Path | None = Field(default=None, description="The same as CSV, where that was asked for.")
     replicates_path: Path | None = Field(
         default=None, description="CSV file with a row per sample, where replicates were to be summarised."
     )
+
+
+class AgreementSummary(BaseModel):
+    """How the predictions of one chart agree with the laboratory values; in the unit of the target where there is one."""
+
+    target: str | None = Field(description="What was predicted.")
+    unit: str | None = Field(description="Its unit, where it is known.")
+    chain_id: str = Field(description="The chain, the latest with this digest.")
+    chain_digest: str = Field(description="Its digest: a chain that was trained again to the same result is the same.")
+    instrument: str | None = Field(description="The instrument, where the files name it.")
+    product: str | None = Field(description="The product, where the files name it.")
+    n: int = Field(description="Number of samples.")
+    bias: float = Field(description="Mean of predicted less measured.")
+    bias_limit: float | None = Field(description="How far the bias may lie from 0 by chance.")
+    bias_differs: bool = Field(description="Whether it lies farther.")
+    sep: float | None = Field(description="Standard deviation of the differences.")
+    rmsep: float = Field(description="Root mean square of the differences.")
+    rmsecv: float | None = Field(description="The error in cross-validation; limits are 2 and 3 times that.")
+    slope: float | None = Field(description="Slope of measured over predicted.")
+    slope_limit: float | None = Field(description="How far the slope may lie from 1 by chance.")
+    slope_differs: bool = Field(description="Whether it lies farther.")
+    intercept: float | None = Field(description="Intercept of that line.")
+    r2: float | None = Field(description="Coefficient of determination.")
+    crossings: int = Field(description="How many times a limit was crossed.")
+
+
+class MonitoringSummary(BaseModel):
+    """What `monitor` found."""
+
+    agreement: list[AgreementSummary] = Field(
+        description="One entry for each chart: chain, target, instrument and product."
+    )
+    crossings: list[str] = Field(description="Limits that were crossed, in words, the latest first.")
+    new_crossings: list[str] = Field(description="Those of them that were not known before; each has sent an event.")
+    values_added: int = Field(description="Number of laboratory values in the file that were new or changed.")
+    values_rejected: list[str] = Field(description="What stands in the file and cannot be used, and why.")
 
 
 class MaintenanceSummary(BaseModel):

@@ -106,6 +106,14 @@ def unit_text(unit: str) -> str:
     return {"cm-1": "cm⁻¹", "um": "µm"}.get(unit, unit)
 
 
+def signal_label(signal: str | None) -> str:
+    """The label of an axis of spectra: what the values are, with their unit."""
+    if signal is None:
+        return "Signal (unit not given)"
+    kind = signal.removeprefix("percent_").capitalize()
+    return f"{kind} ({'%' if signal.startswith('percent_') else 'no unit'})"
+
+
 def _value(value: Any) -> str:
     if isinstance(value, Mapping) and "class" in value:
         return step_name({"params": {}, **value})

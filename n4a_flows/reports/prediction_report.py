@@ -11,7 +11,6 @@ import polars as pl
 
 from n4a_flows.monitoring.check_samples import CheckedSample
 from n4a_flows.reports.document import Block, Bullets, Heading, Paragraph, Picture, Pictures, Table, to_markdown
-from n4a_flows.reports.drawing import VERDICT_MARKS
 from n4a_flows.reports.figures import predicted_against_measured
 from n4a_flows.reports.prediction_figures import (
     MOST_SPECTRA,
@@ -28,6 +27,7 @@ from n4a_flows.reports.prediction_rows import (
     sample_table,
     statistics_of,
     value_text,
+    verdict_counts,
     with_intervals,
     worst_first,
 )
@@ -130,8 +130,7 @@ def _outcome(chain: ChainPredictions, *, named: bool) -> list[Block]:
     name = f"{chain.target} by chain {chain.chain_id[:8]}: " if named else ""
     if chain.samples.is_empty():
         return [Paragraph(f"{name}no new sample was predicted.", strong=True)]
-    counts = dict(chain.samples["verdict"].value_counts().iter_rows())
-    judged = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICT_MARKS if counts.get(verdict))
+    judged = ", ".join(f"{count} {verdict}" for verdict, count in verdict_counts(chain.samples).items())
     said = f"{len(chain.samples)} new samples" + (f": {judged}" if judged else "")
     if chain.verdict is not None:
         said = f"batch {chain.verdict}. {said}"
@@ -140,7 +139,7 @@ def _outcome(chain: ChainPredictions, *, named: bool) -> list[Block]:
     said = name + said if name else said[0].upper() + said[1:]
     blocks: list[Block] = [Paragraph(f"{said}.", strong=True)]
     if chain.reasons:
-        blocks.append(Bullets([f"Why: {reason}" for reason in chain.reasons]))
+        blocks.append(Bullets(chain.reasons))
     if not chain.limits:
         blocks.append(
             Paragraph(

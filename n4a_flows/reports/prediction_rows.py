@@ -17,7 +17,7 @@ from n4a_flows.reports.drawing import VERDICT_MARKS
 from n4a_flows.reports.score_text import number
 
 _INTERVAL = {"lower": "$.interval[0]", "upper": "$.interval[1]"}
-_LONGEST_NAME, _LONGEST_REASON, _LINE = 40, 300, 52
+_LONGEST_NAME, _LONGEST_REASON, _MOST_REASONS, _LINE = 40, 300, 3, 60
 
 
 def with_intervals(samples: pl.DataFrame) -> pl.DataFrame:
@@ -33,6 +33,12 @@ def statistics_of(samples: pl.DataFrame, names: Iterable[str]) -> dict[str, npt.
 
 def _at(path: str) -> pl.Expr:
     return pl.col("detail").str.json_path_match(path).cast(pl.Float64)
+
+
+def verdict_counts(samples: pl.DataFrame) -> dict[str, int]:
+    """Number of samples by their verdict, the best verdict first; those without one are left out."""
+    found = dict(samples["verdict"].value_counts().iter_rows())
+    return {verdict: found[verdict] for verdict in VERDICT_MARKS if verdict in found}
 
 
 def worst_first(samples: pl.DataFrame, limits: Mapping[str, tuple[float, float]]) -> pl.DataFrame:
@@ -110,8 +116,11 @@ def interval_text(low: float | None, high: float | None, decimals: int | None) -
 
 
 def _wrapped(reasons: Sequence[str]) -> list[str]:
-    """Reasons in lines that fit beside the other columns: not every reader's table breaks them itself."""
-    return [line for reason in reasons for line in textwrap.wrap(clipped(reason, _LONGEST_REASON), _LINE)]
+    """The first reasons in lines that fit beside the other columns: not every reader's table breaks them itself."""
+    said = [clipped(reason, _LONGEST_REASON) for reason in reasons[:_MOST_REASONS]]
+    if len(reasons) > len(said):
+        said.append(f"and {len(reasons) - len(said)} more")
+    return [line for reason in said for line in textwrap.wrap(reason, _LINE)]
 
 
 def reasons_of(text: str | None) -> Sequence[str]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from n4a_flows.reports.document import Picture, Table
 from n4a_flows.reports.figures import confusion, predicted_against_measured, residuals
-from n4a_flows.reports.names import axis_text, step_name, step_parts
+from n4a_flows.reports.names import axis_text, signal_label, step_name, step_parts
 from n4a_flows.reports.pipeline_figures import (
     MOST_SPECTRA,
     Box,
@@ -143,7 +143,7 @@ def spectra_picture(
             y = y.astype(np.promote_types(y.dtype, part.y_true.dtype))
             y[part.rows] = part.y_true
     signal = spectra.signal
-    raw = Stage(spectra.X[rows], spectra.axis, _signal_label(signal))
+    raw = Stage(spectra.X[rows], spectra.axis, signal_label(signal))
     axis: Axis | None = spectra.axis
     treated, taken = None, 0
     before = raw.X
@@ -176,10 +176,3 @@ def _axis_after(axis: Axis | None, before: npt.NDArray[np.float64], after: npt.N
     kept = [column for column in chosen if column is not None]
     rising = len(kept) == len(chosen) and all(a < b for a, b in pairwise(kept))
     return Axis(axis.values[kept], axis.unit) if rising and kept else None
-
-
-def _signal_label(signal: str | None) -> str:
-    if signal is None:
-        return "Signal (unit not given)"
-    kind = signal.removeprefix("percent_").capitalize()
-    return f"{kind} ({'%' if signal.startswith('percent_') else 'no unit'})"

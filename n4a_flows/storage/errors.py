@@ -98,6 +98,10 @@ class QuarantineError(N4AError, RuntimeError):
     """More of the new files could not be scored than the caller allows."""
 
 
+class BatchNotReleasedError(N4AError, RuntimeError):
+    """A check sample was predicted wrongly or is missing, so the batch must not be used."""
+
+
 class DefinitionError(N4AError, ValueError):
     """A pipeline definition is wrong; the message names the step."""
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from n4a_flows.monitoring import BatchTally
+from n4a_flows.reports.prediction_figures import DrawnSpectrum
 from n4a_flows.spectra import Matched, Signal, Spectra, Unit, match, read_spectra
-from n4a_flows.storage import ChainPackage, Predictor, ScoredFile, ScoredSample
+from n4a_flows.storage import ChainPackage, ScoredFile, ScoredSample
 from n4a_flows.storage.codecs import Trust
 from n4a_flows.storage.errors import AxisError, MissingFileError, N4AError, SpectraError
 from n4a_flows.tasks.files import file_digest
-
-_MOST_PREDICTORS = 8
-_predictors: dict[tuple[str, Trust, tuple[str, ...]], Predictor] = {}
-_predictors_lock = threading.Lock()
+from n4a_flows.tasks.judging import AS_USUAL, Judging, Said, Scorer, scorer, worst
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,44 @@ class Reading:
         Whether spectra may be interpolated to the chain's grid.
     readers
         Which readers these are: what they refuse is looked at again when others are there.
+    about
+        What else is known of the files, such as the instrument; it stands in their detail.
     """
 
     unit: Unit | None = None
     signal: Signal | None = None
     resample: bool = False
     readers: str = ""
+    about: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Together:
+    """What is known of the spectra of a chunk together, small however many they are.
+
+    Attributes
+    ----------
+    tally
+        What judging the batch needs; None while there are no spectra, and for a chain without limits.
+    odd
+        The worst of the spectra, on the axis of the chain and in its signal, the worst first.
+    limits
+        Warning and outlier limit by the name of a statistic.
+    """
+
+    tally: BatchTally | None = None
+    odd: list[DrawnSpectrum] = field(default_factory=list)
+    limits: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def add(self, other: Together) -> None:
+        """Add what is known of other spectra of the batch."""
+        self.tally = _sum(self.tally, other.tally)
+        self.odd = worst([*self.odd, *other.odd])
+        self.limits = self.limits or other.limits
+
+
+def _sum(one: BatchTally | None, other: BatchTally | None) -> BatchTally | None:
+    return one + other if one is not None and other is not None else one if other is None else other
 
 
 @dataclass
@@ -56,6 +87,7 @@ class ScoredChunk:
     looked_at: int
     files: dict[str, list[ScoredFile]]
     postponed: list[str] = field(default_factory=list)
+    together: dict[str, Together] = field(default_factory=dict)
 
 
 def score(
@@ -64,6 +96,7 @@ def score(
     trust: Trust,
     allowed_modules: tuple[str, ...],
     reading: Reading = Reading(),
+    judging: Judging = AS_USUAL,
 ) -> ScoredChunk:
     """Read each file once, and predict all spectra of the chunk at once with every chain that has not seen them.
 
@@ -71,7 +104,7 @@ def score(
     vanished or changed while it was read is postponed: what was read may not belong to the digest under which it
     would be recorded.
     """
-    predictors = {package.digest: _predictor(package, trust, allowed_modules) for package in packages}
+    scorers = {package.digest: scorer(package, trust, allowed_modules, judging) for package in packages}
     chunk = ScoredChunk(len(files), {})
     read: list[tuple[PendingFile, Spectra | SpectraError]] = []
     for file in files:
@@ -80,10 +113,9 @@ def score(
             chunk.postponed.append(file.path)
         else:
             read.append((file, spectra))
-    for digest, predictor in predictors.items():
-        chunk.files[digest] = _score_with(
-            predictor, [(file, spectra) for file, spectra in read if digest in file.chain_digests], reading
-        )
+    for digest, chain in scorers.items():
+        mine = [(file, spectra) for file, spectra in read if digest in file.chain_digests]
+        chunk.files[digest], chunk.together[digest] = _score_with(chain, mine, reading)
     return chunk
 
 
@@ -103,73 +135,87 @@ def _read(file: PendingFile, reading: Reading) -> Spectra | SpectraError | None:
 
 
 def _score_with(
-    predictor: Predictor, read: Sequence[tuple[PendingFile, Spectra | SpectraError]], reading: Reading
-) -> list[ScoredFile]:
-    """Every file with its predictions by one chain, or quarantined; in the order of the files."""
+    chain: Scorer, read: Sequence[tuple[PendingFile, Spectra | SpectraError]], reading: Reading
+) -> tuple[list[ScoredFile], Together]:
+    """Every file with its predictions by one chain, or quarantined, in the order of the files; and all spectra together."""
     scored: dict[int, ScoredFile] = {}
     matched: dict[int, tuple[Spectra, Matched]] = {}
     for place, (file, spectra) in enumerate(read):
         try:
             if isinstance(spectra, SpectraError):
                 raise spectra
-            matched[place] = spectra, match(spectra, predictor.context, resample=reading.resample)
+            matched[place] = spectra, match(spectra, chain.context, resample=reading.resample)
         except (SpectraError, AxisError) as error:
             scored[place] = _quarantined(file, str(error), reading)
-    for place, predicted in _predictions(predictor, matched).items():
-        file, (spectra, one) = read[place][0], matched[place]
-        if isinstance(predicted, str):
-            scored[place] = _quarantined(file, predicted, reading)
-        else:
-            scored[place] = _scored(file, spectra, one, predicted)
-    return [scored[place] for place in sorted(scored)]
+    together = Together(limits=chain.limits)
+    for places, said in _predictions(chain, matched):
+        if isinstance(said, str):
+            scored |= {place: _quarantined(read[place][0], said, reading) for place in places}
+            continue
+        start = 0
+        for place in places:
+            file, (spectra, one) = read[place][0], matched[place]
+            scored[place] = _scored(file, spectra, one, said, start, reading)
+            start += len(one.X)
+        rejected = sum(len(matched[place][1].rejected) for place in places)
+        together.add(
+            Together(_sum(said.tally, chain.rejected(rejected) if rejected else None), _odd(said, places, matched))
+        )
+    return [scored[place] for place in sorted(scored)], together
 
 
-def _predictions(predictor: Predictor, matched: dict[int, tuple[Spectra, Matched]]) -> dict[int, list[Any] | str]:
-    """The predictions of each file, or why there are none."""
-    if predictor.axis is not None and len(matched) > 1:
+def _predictions(chain: Scorer, matched: Mapping[int, tuple[Spectra, Matched]]) -> list[tuple[list[int], Said | str]]:
+    """What the chain says of the spectra of some files, one after the other; or why it says nothing."""
+    places = list(matched)
+    if chain.context.axis is not None and len(matched) > 1:
         try:
             # All at once: a prediction costs little more for a thousand spectra than for one.
-            y = predictor.predict(np.vstack([one.X for _, one in matched.values()]), predictor.axis).tolist()
+            return [(places, _say(chain, [matched[place] for place in places]))]
         # One spectrum may spoil the others' prediction: then each file is predicted by itself, and says what is wrong.
         except Exception:  # noqa: BLE001
-            y = None
-        if y is not None:
-            ends = np.cumsum([len(one.X) for _, one in matched.values()]).tolist()
-            starts = [0, *ends[:-1]]
-            return {place: y[start:end] for place, start, end in zip(matched, starts, ends, strict=True)}
-    alone: dict[int, list[Any] | str] = {}
-    for place, (spectra, one) in matched.items():
+            pass
+    alone: list[tuple[list[int], Said | str]] = []
+    for place in places:
         try:
-            alone[place] = predictor.predict(one.X, predictor.axis or spectra.axis).tolist()
+            alone.append(([place], _say(chain, [matched[place]])))
         except Exception as error:  # noqa: BLE001 - operators are anybody's classes
-            alone[place] = str(error) if isinstance(error, N4AError) else f"{type(error).__name__}: {error}"
+            alone.append(([place], str(error) if isinstance(error, N4AError) else f"{type(error).__name__}: {error}"))
     return alone
 
 
-def _scored(file: PendingFile, spectra: Spectra, matched: Matched, predicted: list[Any]) -> ScoredFile:
-    by_position = dict(zip(matched.kept.tolist(), predicted, strict=True))
+def _say(chain: Scorer, matched: Sequence[tuple[Spectra, Matched]]) -> Said:
+    return chain.say(np.vstack([one.X for _, one in matched]), matched[0][0].axis)
+
+
+def _odd(said: Said, places: Sequence[int], matched: Mapping[int, tuple[Spectra, Matched]]) -> list[DrawnSpectrum]:
+    """The worst spectra, to be drawn."""
+    ends = np.cumsum([len(matched[place][1].X) for place in places])
+    drawn = []
+    for row, severity in said.odd:
+        number = int(np.searchsorted(ends, row, side="right"))
+        spectra, one = matched[places[number]]
+        inside = row - int(ends[number] - len(one.X))
+        values: npt.NDArray[np.floating[Any]] = one.X[inside].astype(np.float32)
+        drawn.append(DrawnSpectrum(spectra.sample_ids[one.kept[inside]], str(said.verdicts[row]), values, severity))
+    return drawn
+
+
+def _scored(
+    file: PendingFile, spectra: Spectra, matched: Matched, said: Said, start: int, reading: Reading
+) -> ScoredFile:
+    rows = {position: start + number for number, position in enumerate(matched.kept.tolist())}
     reasons = dict(matched.rejected)
-    detail = {"conversions": matched.conversions} if matched.conversions else {}
+    more = {"conversions": matched.conversions} if matched.conversions else {}
     samples = [
-        ScoredSample(sample_id, by_position[position], detail=detail)
-        if position in by_position
+        ScoredSample(sample_id, said.y[row], said.verdicts[row], said.reasons[row], {**said.details[row], **more})
+        if (row := rows.get(position)) is not None
         else ScoredSample(sample_id, None, "rejected", [reasons[position]])
         for position, sample_id in enumerate(spectra.sample_ids)
     ]
     rejected = [{"row": row.row, "line": row.line, "reason": row.reason} for row in spectra.rejected]
-    return ScoredFile(file.path, file.digest, "scored", None, samples, {"rejected": rejected} if rejected else {})
+    detail = {**reading.about, **({"rejected": rejected} if rejected else {})}
+    return ScoredFile(file.path, file.digest, "scored", None, samples, detail)
 
 
 def _quarantined(file: PendingFile, reason: str, reading: Reading) -> ScoredFile:
-    return ScoredFile(file.path, file.digest, "quarantined", reason, [], {"readers": reading.readers})
-
-
-def _predictor(package: ChainPackage, trust: Trust, allowed_modules: tuple[str, ...]) -> Predictor:
-    """The loaded chain; loaded once per process, not once per task."""
-    key = (package.digest, trust, allowed_modules)
-    with _predictors_lock:
-        if key not in _predictors:
-            if len(_predictors) >= _MOST_PREDICTORS:
-                del _predictors[next(iter(_predictors))]
-            _predictors[key] = package.load(trust=trust, allowed_modules=allowed_modules)
-        return _predictors[key]
+    return ScoredFile(file.path, file.digest, "quarantined", reason, [], {**reading.about, "readers": reading.readers})

@@ -8,6 +8,7 @@ from n4a_flows.spectra import Spectra
 from n4a_flows.storage import ChainPackage
 from n4a_flows.storage.codecs import Trust
 from n4a_flows.tasks._task import worker_task
+from n4a_flows.tasks.judging import Judging
 from n4a_flows.tasks.scoring import PendingFile, Reading, ScoredChunk, score
 from n4a_flows.training import PlannedPipeline, TrainedPipeline, TrainingOptions
 from n4a_flows.training import train_pipelines as train
@@ -28,6 +29,7 @@ def score_files(
     trust: Trust,
     allowed_modules: tuple[str, ...],
     reading: Reading,
+    judging: Judging,
 ) -> ScoredChunk:
-    """Read and predict a chunk of spectra files; one that cannot be read comes back with its reason."""
-    return score(packages, files, trust, allowed_modules, reading)
+    """Read, predict and judge a chunk of spectra files; one that cannot be read comes back with its reason."""
+    return score(packages, files, trust, allowed_modules, reading, judging)

@@ -44,7 +44,8 @@ def test_every_file_is_scored_once_and_a_broken_one_is_quarantined(
     assert "has no axis" in summary.quarantined_files[0].reason
     table = pl.read_parquet(summary.predictions_path)
     assert table.columns == [
-        "file", "sample_id", "y", "label", "verdict", "reasons", "target", "chain_id", "chain_digest", "scored_at",
+        "file", "sample_id", "y", "label", "unit", "lower", "upper", "verdict", "reasons", "released", "target", "chain_id",
+        "chain_digest", "scored_at",
     ]  # fmt: skip
     assert sorted(table["sample_id"]) == sorted(new_spectra.sample_ids)
     assert set(table["target"]) == {"fat"}
