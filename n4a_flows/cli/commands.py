@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from n4a_flows.cli import bundles, flows, library, looking, up, upkeep
+from n4a_flows.cli import bundles, flows, laboratory, library, looking, up, upkeep
 from n4a_flows.cli.common import EXIT_CODES, FAILED, STAYED_BUSY, AsJson, Workspace
 from n4a_flows.cli.console import print_error
 from n4a_flows.storage.errors import N4AError, StoreBusyError
@@ -73,5 +73,5 @@ def demo(workspace: Workspace = Path("demo-workspace"), as_json: AsJson = False)
 
 
 app.command(rich_help_panel="Begin")(demo)
-for room in (up, looking, flows, library, bundles, upkeep):
+for room in (up, looking, flows, laboratory, library, bundles, upkeep):
     room.register(app)

@@ -18,13 +18,14 @@ from n4a_flows.storage import WorkspaceStore
 from n4a_flows.storage.errors import WorkspaceError
 from n4a_flows.storage.json_values import from_json
 
-DONE, FAILED, WRONG_USAGE, FOUND_DAMAGE, STAYED_BUSY, INTERRUPTED = 0, 1, 2, 3, 4, 130
+DONE, FAILED, WRONG_USAGE, FOUND_DAMAGE, STAYED_BUSY, LIMITS_CROSSED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 EXIT_CODES = {
     DONE: "done",
     FAILED: "refused or failed; one line on stderr says why",
     WRONG_USAGE: "wrong usage: there is no such command or option",
     FOUND_DAMAGE: "check found damage",
     STAYED_BUSY: "others kept the workspace busy; nothing was done, try again",
+    LIMITS_CROSSED: "monitor found a limit of a control chart crossed",
     INTERRUPTED: "interrupted with Ctrl-C",
 }
 

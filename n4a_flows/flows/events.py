@@ -14,7 +14,7 @@ from prefect.flows import Flow
 
 from n4a_flows.block import WorkspaceStoreBlock
 from n4a_flows.flows.summaries import MaintenanceSummary, PredictionSummary, TrainingSummary
-from n4a_flows.storage import ScoredBatch
+from n4a_flows.storage import LimitCrossing, ScoredBatch
 from n4a_flows.training import ChampionDecision
 
 Resource = dict[str, str]
@@ -88,6 +88,27 @@ def batch_judged(store: WorkspaceStoreBlock, batch_id: str, chain_id: str, batch
             "samples": batch.n_samples,
         },
         [_chain(chain_id, "chain")],
+    )
+
+
+def limit_crossed(store: WorkspaceStoreBlock, crossing: LimitCrossing) -> None:
+    """Event `n4a.control.limit_crossed`: laboratory values show that a control chart's limit was crossed. Label `n4a.rule`."""
+    _emit(
+        "n4a.control.limit_crossed",
+        store,
+        {"prefect.resource.id": f"n4a.crossing.{crossing.crossing_id}", "n4a.rule": crossing.rule},
+        crossing.said,
+        {
+            "crossing_id": crossing.crossing_id,
+            "rule": crossing.rule,
+            "chain_id": crossing.chain_id,
+            "target": crossing.target,
+            "instrument": crossing.instrument,
+            "product": crossing.product,
+            "samples": list(crossing.sample_ids[:_SHOWN]),
+            "began_at": crossing.began_at.isoformat(),
+        },
+        [_chain(crossing.chain_id, "chain")],
     )
 
 

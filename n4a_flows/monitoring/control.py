@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import polars as pl
 from n4a_flows.monitoring.agreement import Agreement, Values, agreement
 from n4a_flows.monitoring.chart import ControlChart, Crossing, control_chart
 from n4a_flows.monitoring.limits import Limits
-from n4a_flows.storage import LimitCrossing, WorkspaceStore, normalize_fold_key
+from n4a_flows.storage import ChainContext, LimitCrossing, WorkspaceStore, normalize_fold_key
 from n4a_flows.storage.chain_replay import AVERAGES, FINAL
 from n4a_flows.storage.errors import UnknownIdError
 from n4a_flows.storage.json_values import canonical_json
@@ -159,7 +160,7 @@ def monitor(
 def _chain(store: WorkspaceStore, frame: pl.DataFrame, confidence: float) -> MonitoredChain:
     ids = frame["chain_id"].unique(maintain_order=True).to_list()[::-1]
     error, error_from = next(filter(None, (_cross_validated(store, chain_id) for chain_id in ids)), (None, None))
-    unit = next(filter(None, (_unit(store, chain_id) for chain_id in ids)), None)
+    unit = next((context.unit for context in map(partial(_context, store), ids) if context and context.unit), None)
     groups = [
         MonitoredGroup(
             part["instrument"][0],
@@ -189,42 +190,47 @@ def _chain(store: WorkspaceStore, frame: pl.DataFrame, confidence: float) -> Mon
     )
 
 
-def _unit(store: WorkspaceStore, chain_id: str) -> str | None:
-    try:
-        return store.get_chain_context(chain_id).unit
-    except UnknownIdError:
-        # What was predicted outlives the chain.
-        return None
-
-
-def _cross_validated(store: WorkspaceStore, chain_id: str | None) -> tuple[float, str] | None:
+def _cross_validated(store: WorkspaceStore, chain_id: str) -> tuple[float, str] | None:
     """RMSECV of a chain, of a corrected one that of its parent, and whose it is; None when it is not known.
 
     The error of a corrected chain is that of its parent: a correction brings predictions back to where those of the parent lay.
     """
-    while chain_id is not None:
-        try:
-            context = store.get_chain_context(chain_id)
-        except UnknownIdError:
-            return None
-        folds = store.get_chain_predictions(chain_id, "val").filter(
-            ~pl.col("fold_id").map_elements(normalize_fold_key, pl.String).is_in([FINAL, *AVERAGES])
-        )
-        arrays = [store.get_prediction_arrays(prediction_id) for prediction_id in folds["prediction_id"]]
-        pairs = [(found["y_true"], found["y_pred"]) for found in arrays if found is not None]
-        known = [y_pred - y_true for y_true, y_pred in pairs if y_true is not None and y_pred is not None]
-        errors = np.concatenate(known) if known else _residuals(store, chain_id)
-        error = 0.0 if errors is None else float(np.sqrt(np.mean(errors**2)))
-        if np.isfinite(error) and error > 0:
-            return error, chain_id
-        chain_id = context.parent_chain_id
-    return None
+    at: str | None = chain_id
+    while at is not None and (context := _context(store, at)) is not None:
+        error = _root_mean_square(_out_of_fold(store, at))
+        if error is not None:
+            return error, at
+        at = context.parent_chain_id
+    # An imported chain brings its residuals along in its limits.
+    limits = None if _context(store, chain_id) is None else store.get_limits(chain_id)
+    error = None if limits is None else _root_mean_square(Limits.from_bytes(limits).residuals)
+    return None if error is None else (error, chain_id)
 
 
-def _residuals(store: WorkspaceStore, chain_id: str) -> Values | None:
-    """The cross-validated residuals that an imported chain brought along in its limits."""
-    limits = store.get_limits(chain_id)
-    return None if limits is None else Limits.from_bytes(limits).residuals
+def _out_of_fold(store: WorkspaceStore, chain_id: str) -> Values | None:
+    """Errors of all out-of-fold predictions together."""
+    rows = store.get_chain_predictions(chain_id, "val").to_dicts()
+    folds = [row for row in rows if normalize_fold_key(row["fold_id"]) not in (FINAL, *AVERAGES)]
+    errors = []
+    for row in folds:
+        found = store.get_prediction_arrays(row["prediction_id"]) or {}
+        y_true, y_pred = found.get("y_true"), found.get("y_pred")
+        if y_true is not None and y_pred is not None:
+            errors.append(y_pred - y_true)
+    return np.concatenate(errors) if errors else None
+
+
+def _root_mean_square(errors: Values | None) -> float | None:
+    error = 0.0 if errors is None else float(np.sqrt(np.mean(errors**2)))
+    return error if np.isfinite(error) and error > 0 else None
+
+
+def _context(store: WorkspaceStore, chain_id: str) -> ChainContext | None:
+    """What a chain was trained on; None when it is gone: what it predicted outlives it."""
+    try:
+        return store.get_chain_context(chain_id)
+    except UnknownIdError:
+        return None
 
 
 def _named(chain: MonitoredChain, group: MonitoredGroup, crossing: Crossing) -> LimitCrossing:

@@ -103,12 +103,12 @@ def fit_correction(
     """
     if kind not in get_args(CorrectionKind):
         raise InvalidInputError(f"There is no correction {kind!r}: use one of {', '.join(get_args(CorrectionKind))}.")
-    measured, y_hat = pairs(reference, predicted)
     least = LEAST_SAMPLES[kind]
-    if len(measured) < least:
+    if np.size(reference) < least:
         raise InvalidInputError(
-            f"A {_named(kind)} correction needs laboratory values of at least {least} samples, not {len(measured)}."
+            f"A {_named(kind)} correction needs laboratory values of at least {least} samples, not {np.size(reference)}."
         )
+    measured, y_hat = pairs(reference, predicted)
     before = agreement(measured, y_hat)
     slope, intercept = (1.0, -before.bias) if kind == "bias" else _line(before)
     after = agreement(measured, y_hat * slope + intercept)

@@ -10,6 +10,7 @@ from n4a_flows.reports.leaderboard import (
     rank,
 )
 from n4a_flows.reports.maintenance import Maintenance, maintenance_markdown
+from n4a_flows.reports.monitoring_report import agreement_cells, monitoring_html, monitoring_markdown
 from n4a_flows.reports.training_report import TrainingReport, training_report
 from n4a_flows.storage.exports import Exportable
 
@@ -18,12 +19,15 @@ __all__ = [
     "LeaderboardRow",
     "Maintenance",
     "TrainingReport",
+    "agreement_cells",
     "export_markdown",
     "how_to_load",
     "leaderboard_cells",
     "leaderboard_markdown",
     "maintenance_markdown",
     "markdown_table",
+    "monitoring_html",
+    "monitoring_markdown",
     "predicted_against_measured",
     "rank",
     "training_report",

@@ -1,0 +1,102 @@
+"""Compare predictions with the laboratory values that came in, and tell which limits were crossed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.runtime import flow_run
+
+from n4a_flows import tasks
+from n4a_flows.block import WorkspaceStoreBlock
+from n4a_flows.flows import events
+from n4a_flows.flows.chunks import whole
+from n4a_flows.flows.options import MonitoringOptions
+from n4a_flows.flows.summaries import AgreementSummary, MonitoringSummary
+from n4a_flows.monitoring import MonitoringReport
+from n4a_flows.reports import monitoring_markdown
+from n4a_flows.storage.clock import now
+
+
+@flow(persist_result=False)
+def monitor(
+    store: WorkspaceStoreBlock,
+    options: MonitoringOptions = MonitoringOptions(),  # noqa: B008 - an instance, so that the form shows the defaults
+) -> MonitoringSummary:
+    """Compare predictions with laboratory values, draw up a control chart for each chain, instrument and product.
+
+    Laboratory values are taken from a file first, where one is named; those that are known already add nothing. Each limit that
+    was crossed is recorded once, and then sends the event `n4a.control.limit_crossed`.
+
+    Parameters
+    ----------
+    store
+        The workspace.
+    options
+        What is looked at, and where laboratory values come from.
+
+    Raises
+    ------
+    MissingFileError, SpectraError, InvalidInputError
+        When the file of laboratory values is not there, cannot be read, or does not have the columns; nothing was recorded then.
+    UnknownIdError
+        When there is no such chain.
+    """
+    added, rejected = _take_in(store, options)
+    since = None if options.days is None else now() - timedelta(days=options.days)
+    report = tasks.monitor(store, options.chain, options.target, since, options.confidence)
+    new = set(tasks.record_crossings(store, whole(report.crossings), flow_run.id))
+    found = [crossing for crossing in report.crossings if crossing.crossing_id in new]
+    for crossing in found:
+        events.limit_crossed(store, crossing)
+        get_run_logger().warning(crossing.said)
+    title = f"Laboratory values against predictions in {store.workspace_path.name}"
+    create_markdown_artifact(key="n4a-monitoring", description=title, markdown=monitoring_markdown(report))
+    return MonitoringSummary(
+        agreement=agreement_summaries(report),
+        crossings=[crossing.said for crossing in report.crossings],
+        new_crossings=[crossing.said for crossing in found],
+        values_added=added,
+        values_rejected=rejected,
+    )
+
+
+def _take_in(store: WorkspaceStoreBlock, options: MonitoringOptions) -> tuple[int, list[str]]:
+    """Add the laboratory values of the file: how many were new, and what could not be used."""
+    if options.reference_file is None:
+        return 0, []
+    columns = options.reference_columns
+    if not columns and options.target is not None:
+        columns = {options.target: options.target}
+    file = tasks.read_reference_values(options.reference_file, columns, options.id_column)
+    for reason in file.rejected:
+        get_run_logger().warning("%s: %s", options.reference_file, reason)
+    source = Path(options.reference_file).name
+    added = [tasks.add_reference_values(store, whole(values), target, source) for target, values in file.values.items()]
+    return sum(added), list(file.rejected)
+
+
+def agreement_summaries(report: MonitoringReport) -> list[AgreementSummary]:
+    """An entry for each chart, by chain."""
+    return [
+        AgreementSummary(
+            target=chain.target,
+            unit=chain.unit,
+            chain_id=chain.chain_id,
+            chain_digest=chain.chain_digest,
+            instrument=group.instrument,
+            product=group.product,
+            rmsecv=chain.error,
+            crossings=len(group.chart.crossings),
+            bias_differs=group.chart.agreement.bias_differs,
+            slope_differs=group.chart.agreement.slope_differs,
+            **{
+                name: getattr(group.chart.agreement, name)
+                for name in ("n", "bias", "bias_limit", "sep", "rmsep", "slope", "slope_limit", "intercept", "r2")
+            },
+        )
+        for chain in report.chains
+        for group in chain.groups
+    ]

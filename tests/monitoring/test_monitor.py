@@ -1,0 +1,162 @@
+"""Laboratory values that come in are compared with what was predicted: by chain, instrument and product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from n4a_flows.monitoring import monitor, save_corrected_chain
+from n4a_flows.spectra import Spectra, load_tecator
+from n4a_flows.storage import WorkspaceStore
+from n4a_flows.storage.clock import now
+from n4a_flows.storage.errors import UnknownIdError
+from n4a_flows.training import PipelineRunner
+from n4a_flows.training.metrics import rmse
+
+Score = Callable[..., None]
+
+
+def laboratory(store: WorkspaceStore, spectra: Spectra, more: float = 0.0) -> None:
+    fat = (spectra.targets["fat"] + more).tolist()
+    store.add_reference_values(dict(zip(spectra.sample_ids, fat, strict=True)), "fat")
+
+
+def test_figures_are_those_of_the_samples_and_the_limits_those_of_cross_validation(
+    store: WorkspaceStore, chain: str, new: Spectra, score: Score
+) -> None:
+    score(store, chain, new.X, new.sample_ids)
+    assert monitor(store).chains == (), "no laboratory value has come in"
+    laboratory(store, new.take(range(40)))
+    [found] = monitor(store, chain).chains
+    predicted = store.replay_chain(chain, new.X[:40])
+    assert (found.agreement.n, found.target, found.unit, found.chain_id) == (40, "fat", "%", chain)
+    assert found.agreement.rmsep == pytest.approx(rmse(new.targets["fat"][:40], predicted))
+    [pipeline] = store.list_pipelines().to_dicts()
+    assert found.error == pytest.approx(pipeline["best_val"]), "the RMSECV of all out-of-fold predictions together"
+    assert found.error_from == chain
+    [group] = found.groups
+    assert group.chart.action_limit == pytest.approx(3 * found.error)
+    assert list(group.chart.sample_ids) == new.sample_ids[:40], "in the order of the file"
+    laboratory(store, new)
+    assert monitor(store).chains[0].agreement.n == 86
+
+
+def test_each_instrument_and_product_has_its_chart(
+    store: WorkspaceStore, chain: str, new: Spectra, score: Score, second_instrument: Callable[[Spectra], np.ndarray]
+) -> None:
+    pork, beef = new.take(range(40)), new.take(range(40, 86))
+    score(store, chain, pork.X, pork.sample_ids, "1.csv", instrument="NIR-1", product="pork")
+    score(store, chain, beef.X, beef.sample_ids, "2.csv", instrument="NIR-1", product="beef")
+    score(store, chain, second_instrument(new), new.sample_ids, "3.csv", instrument="NIR-2")
+    laboratory(store, new)
+    report = monitor(store)
+    [found] = report.chains
+    assert [(group.instrument, group.product, group.chart.agreement.n) for group in found.groups] == [
+        ("NIR-1", "beef", 46), ("NIR-1", "pork", 40), ("NIR-2", None, 86),
+    ]  # fmt: skip
+    assert found.agreement.n == 172
+    charts = {(group.instrument, group.product): group.chart for group in found.groups}
+    assert not charts["NIR-1", "pork"].agreement.bias_differs
+    assert charts["NIR-2", None].agreement.bias_differs
+    crossed = [crossing for crossing in report.crossings if crossing.rule == "bias"]
+    assert {crossing.instrument for crossing in crossed} == {"NIR-2"}
+    assert crossed[0].said.startswith(f"fat, chain {chain[:8]}, NIR-2: The ")
+    document = report.to_dict()
+    assert document["chains"][0]["groups"][2]["bias_differs"] is True
+    assert len(document["crossings"]) == len(report.crossings)
+
+
+def test_a_chain_that_was_trained_again_to_the_same_result_is_the_same(
+    store: WorkspaceStore, chain: str, new: Spectra, score: Score
+) -> None:
+    pipeline = store.get_pipeline(store.get_chain(chain)["pipeline_id"])
+    runner = PipelineRunner(store=store)
+    runner.run(pipeline["expanded_config"], "tecator", "fat")
+    [again] = [str(one.chain_id) for one in runner.last_recorded]
+    score(store, chain, new.X[:40], new.sample_ids[:40], "1.csv")
+    score(store, again, new.X[40:], new.sample_ids[40:], "2.csv")
+    laboratory(store, new)
+    for name in (None, chain, again):
+        [found] = monitor(store, name).chains
+        assert (found.chain_id, found.agreement.n) == (again, 86)
+
+
+def test_what_was_predicted_outlives_its_chain_and_only_recent_samples_can_be_asked_for(
+    store: WorkspaceStore, chain: str, new: Spectra, score: Score
+) -> None:
+    score(store, chain, new.X, new.sample_ids)
+    laboratory(store, new, more=5.0)
+    before = monitor(store)
+    assert monitor(store, since=now() + timedelta(days=1)).chains == ()
+    assert monitor(store, since=now() - timedelta(days=1)).chains[0].agreement.n == 86
+    [run] = store.list_runs()["run_id"]
+    store.delete_run(run)
+    [found] = monitor(store).chains
+    assert found.agreement == before.chains[0].agreement
+    assert (found.error, found.error_from, found.groups[0].chart.action_limit) == (None, None, None)
+    assert [one.rule for one in found.groups[0].chart.crossings] == ["bias"]
+
+
+def test_an_imported_chain_has_limits_too(store: WorkspaceStore, chain: str, new: Spectra, score: Score) -> None:
+    bundle = store.export_chain(chain, store.workspace_path / "fat.n4a")
+    other = WorkspaceStore(store.workspace_path.parent / "other")
+    imported = other.import_bundle(bundle).chain_id
+    score(other, imported, new.X, new.sample_ids)
+    laboratory(other, new)
+    score(store, chain, new.X, new.sample_ids)
+    laboratory(store, new)
+    there, here = (monitor(each).chains[0] for each in (other, store))
+    assert there.error == pytest.approx(here.error, rel=1e-6)
+    assert there.agreement == here.agreement
+
+
+def test_a_corrected_chain_is_judged_by_the_error_of_its_parent(
+    store: WorkspaceStore, chain: str, new: Spectra, score: Score
+) -> None:
+    score(store, chain, new.X, new.sample_ids)
+    laboratory(store, new, more=5.0)
+    assert any(crossing.rule == "action" for crossing in monitor(store).crossings)
+    corrected = save_corrected_chain(store, chain, "bias")
+    score(store, corrected, new.X, new.sample_ids, "again.csv")
+    [found] = monitor(store, corrected).chains
+    assert (found.chain_id, found.error_from) == (corrected, chain)
+    assert abs(found.agreement.bias) < 1e-9
+    assert len(monitor(store).chains) == 2
+
+
+def test_the_same_crossing_has_the_same_name_when_more_samples_come(
+    store: WorkspaceStore, chain: str, new: Spectra, score: Score
+) -> None:
+    score(store, chain, new.X, new.sample_ids)
+    laboratory(store, new.take(range(30)), more=6.0)
+    first = monitor(store).crossings
+    assert first
+    assert store.record_crossings(first) == [one.crossing_id for one in first]
+    laboratory(store, new, more=6.0)
+    later = monitor(store).crossings
+    assert {one.crossing_id for one in first} <= {one.crossing_id for one in later}
+    new_ones = store.record_crossings(later)
+    assert len(new_ones) == len(later) - len(first)
+    assert store.record_crossings(later) == []
+    assert store.limit_crossings(chain)["crossing_id"].n_unique() == len(later)
+
+
+def test_classes_are_left_out_and_an_unknown_chain_is_refused(
+    store: WorkspaceStore, new: Spectra, score: Score
+) -> None:
+    tecator = load_tecator()
+    kinds = Spectra(
+        tecator.X, tecator.axis, tecator.sample_ids, {"kind": np.where(tecator.targets["fat"] > 20, "fat", "lean")}
+    )
+    runner = PipelineRunner(store=store)
+    runner.run(
+        ["sklearn.preprocessing.StandardScaler", {"model": "sklearn.neighbors.KNeighborsClassifier"}], kinds, "kind"
+    )
+    score(store, str(runner.last_recorded[0].chain_id), new.X, new.sample_ids)
+    store.add_reference_values(dict.fromkeys(new.sample_ids, 1.0), "kind")
+    assert monitor(store).chains == ()
+    with pytest.raises(UnknownIdError):
+        monitor(store, "no-such-chain")
