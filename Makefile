@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKSPACE ?= demo-workspace
 
-.PHONY: demo test interop torture lint clean
+.PHONY: demo test interop bench torture lint clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +29,20 @@ interop: $(VENV)/.installed .interop/nirs4all-1.4.10/.installed .interop/nirs4al
 	.interop/nirs4all-$*/bin/pip install --quiet --no-deps nirs4all==$*
 	touch $@
 
+PEERS := nirs4all-1.4.10 nirs4all-0.7.1 mlflow-3.17.2
+
+bench: $(VENV)/.installed $(PEERS:%=.bench/%/.installed)  ## beside the peers; BENCH="--quick --only record,replay" for a part
+	$(BIN)/python -m benchmarks $(BENCH)
+
+# The libraries that do the work in the versions that are here: what is compared are the stores.
+.bench/%/.installed: benchmarks/peers/%.txt | $(VENV)/.installed
+	mkdir -p .bench
+	$(BIN)/pip freeze --exclude-editable | grep -E '^(scikit-learn|numpy|scipy|joblib|chemotools)=' > .bench/constraints.txt
+	$(PYTHON) -m venv .bench/$*
+	.bench/$*/bin/pip install --quiet --constraint .bench/constraints.txt --requirement $<
+	.bench/$*/bin/pip install --quiet --no-deps $(subst -,==,$*)
+	touch $@
+
 torture: $(VENV)/.installed  ## the long versions of the tests that look for lost writes, and thousands of damaged spectra files
 	N4A_LONG=1 N4A_HYPOTHESIS=thorough $(BIN)/python -m pytest -s -o faulthandler_timeout=1800 \
 		tests/storage/test_torture.py tests/storage/test_full_disk.py \
@@ -44,4 +58,4 @@ lint: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) demo-workspace build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .interop
+	rm -rf $(VENV) demo-workspace build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .interop .bench

@@ -1,18 +1,11 @@
-"""Train 200 pipelines on tecator, recorded, against a plain scikit-learn loop that fits each separately and keeps nothing.
-
-    python benchmarks/training.py [REPEATS]
-
-Prints the median and spread of each in seconds and the ratios to the plain loop; the runs take turns.
-"""
+"""200 pipelines on tecator: recorded, and by a plain scikit-learn loop that fits each separately and keeps nothing."""
 
 from __future__ import annotations
 
 import shutil
-import statistics
-import sys
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +18,7 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.contenders.base import Clock
 from n4a_flows.spectra import load_tecator
 from n4a_flows.training import PipelineRunner, TrainingOptions
 
@@ -87,26 +81,20 @@ def recorded(keep_fold_models: bool) -> None:
         shutil.rmtree(folder)
 
 
-def main(repeats: int) -> None:
-    contenders: dict[str, Callable[[], None]] = {
-        "plain loop, keeps nothing": plain_loop,
-        "recorded, all fold models": lambda: recorded(True),
-        "recorded, the refit alone": lambda: recorded(False),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for repeat in range(repeats + 1):
-        for name, run in contenders.items():
-            began = time.perf_counter()
-            run()
-            if repeat:  # the first round warms up
-                seconds[name].append(time.perf_counter() - began)
-    plain = statistics.median(seconds["plain loop, keeps nothing"])
-    for name, values in seconds.items():
-        median = statistics.median(values)
-        print(
-            f"{name:<28} {median:6.2f} s ({min(values):.2f} to {max(values):.2f}), {median / plain:.2f} times the plain loop"
-        )
+class Contender:
+    """Both ways in one process, for they share what they are made of."""
+
+    def plain(self) -> float:
+        """Seconds of the plain loop."""
+        return _seconds(plain_loop)
+
+    def recorded(self, keep_fold_models: bool) -> float:
+        """Seconds of training and recording into a new workspace."""
+        return _seconds(partial(recorded, keep_fold_models))
 
 
-if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+def _seconds(work: Callable[[], None]) -> float:
+    clock = Clock()
+    with clock.running():
+        work()
+    return clock.seconds
