@@ -86,7 +86,9 @@ def _lines(info: BundleInfo) -> list[tuple[str, str]]:
         "SHA-256": info.sha256,
         "chain": info.chain_id,
         "chain digest": info.digest,
+        "made from": info.parent_digest,
         "target": info.target,
+        "unit": info.unit,
         "task": info.task_type,
         "axis": None if info.axis is None else f"{info.axis}{f', {info.signal}' if info.signal else ''}",
         "steps": " > ".join(step.rpartition(".")[2] for step in info.steps),
@@ -95,6 +97,7 @@ def _lines(info: BundleInfo) -> list[tuple[str, str]]:
         "written with": ", ".join(f"{name} {version}" for name, version in info.packages.items()),
         "members": f"{len(info.members)}, {sum(info.members.values())} bytes",
         "probe": "yes" if info.has_probe else "no",
+        "limits": "yes" if info.has_limits else "no",
         "in nirs4all": info.nirs4all_cannot or "predicts the same",
     }
     return [(name, value) for name, value in lines.items() if value]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from sklearn.cross_decomposition import PLSRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import PowerTransformer, StandardScaler
 
-from n4a_flows.storage import Axis, Probe, WorkspaceStore
+from n4a_flows.storage import Axis, Probe, WorkspaceStore, serialize
 
 Kind = Callable[[WorkspaceStore, str, np.ndarray, np.ndarray], str]
 
@@ -39,9 +39,11 @@ def _make(
     task_type: str | None = "regression",
     format: str = "joblib",
     number: int = 1,
+    limits: Mapping[str, Any] | None = None,
 ) -> str:
     """Fit the operators on a part of the rows for each key (on all for the refit; everything but the model too when `shared`), and
-    keep them as a chain with a probe. Steps are counted from `number`; scalers of y come first.
+    keep them as a chain with a probe, and perhaps with limits, a unit and a parent. Steps are counted from `number`; scalers of y
+    come first.
     """
     model = PLSRegression(2) if model is None else model
     operators = [
@@ -72,13 +74,18 @@ def _make(
         folds[key] = store.save_artifact(clone(model).fit(part, target), steps[-1]["operator_class"], "model", format)
     number_of_model = steps[-1]["step_idx"]
 
-    def save(probe: str | None) -> str:
+    def save(probe: str | None, **more: Any) -> str:
         said = (steps, number_of_model, steps[-1]["operator_class"], "SNV", "per_fold", folds, {})
         context: dict[str, Any] = {"axis": axis, "target": "fat", "task_type": task_type, "x_range": (0.1, 2.5)}
-        return store.save_chain(pipeline_id, *said, probe_artifact_id=probe, **context)
+        return store.save_chain(pipeline_id, *said, probe_artifact_id=probe, **context, **more)
 
-    predicted = store.replay_chain(save(None), X[:3])
-    return save(store.save_artifact(store.prepare_artifact(Probe(X[:3], predicted).to_artifact())))
+    first = save(None)
+    predicted = store.replay_chain(first, X[:3])
+    probe = store.save_artifact(store.prepare_artifact(Probe(X[:3], predicted).to_artifact()))
+    if limits is None:
+        return save(probe)
+    kept = store.save_artifact(store.prepare_artifact(serialize(limits, "builtins.dict", "limits", "npz")))
+    return save(probe, limits_artifact_id=kept, unit="%", parent_chain_id=first)
 
 
 def _step(number: int, kind: str, operator: Any) -> dict[str, Any]:
@@ -105,6 +112,9 @@ FOLDS = ("fold_0", "fold_1", "fold_2")
 PORTABLE: dict[str, Kind] = {
     "a refit with its own transformers and scaler of y": lambda *of: make_chain(
         *of, transformers=[StandardNormalVariate(), StandardScaler()], scalers=[StandardScaler()]
+    ),
+    "a refit with limits, a unit and a parent": lambda *of: make_chain(
+        *of, transformers=[StandardScaler()], limits={"t2": np.arange(50.0)}
     ),
     "a refit alone": lambda *of: make_chain(*of, keys=("fold_final",), transformers=[StandardScaler()]),
     "a refit behind a bent scaler of y": lambda *of: make_chain(*of, scalers=[PowerTransformer()]),

@@ -19,7 +19,7 @@ from n4a_flows.storage import WorkspaceStore, inspect_bundle, serialize, verify_
 from n4a_flows.storage.codecs import content_hash
 from n4a_flows.storage.errors import ArtifactCorruptError, BundleError, UnknownIdError, UntrustedError
 
-LIMITS = serialize({"t2": np.linspace(0, 9, 50), "method": np.array("conformal")}, "m.Limits", "limits", "npz")
+LIMITS = serialize({"t2": np.linspace(0, 9, 50), "version": np.array(1)}, "m.Limits", "limits", "npz")
 
 
 def judged(store: WorkspaceStore, chain_id: str, pipeline_id: str, limits: Any = LIMITS, **context: Any) -> str:
@@ -214,6 +214,7 @@ def array(value: Any) -> bytes:
         (LIMITS.data[:-40], {}, "limits.* cannot be read"),
         (npz(t2=array([{"a": 1}])), {}, "limits.* cannot be read"),
         (npz(t2=array(np.array([1j]))), {}, "no arrays of numbers: t2"),
+        (npz(t2=array(np.array(["high"]))), {}, "no arrays of numbers: t2"),
         (npz(t2=array(np.zeros(1, dtype="datetime64[s]"))), {}, "no arrays of numbers: t2"),
         (npz(), {}, "no arrays of numbers: none"),
         (npz(t2=bytes(300 * 1024**2)), {}, "more than 256 MiB"),

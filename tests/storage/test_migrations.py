@@ -20,7 +20,10 @@ from n4a_flows.storage import ScoredBatch, ScoredFile, ScoredSample, WorkspaceSt
 from n4a_flows.storage.errors import InvalidInputError, SchemaError
 
 SCHEMA_1 = Path(__file__).with_name("schema_1.sql")
-COLUMNS = "SELECT table_name, column_index, column_name, data_type, is_nullable FROM duckdb_columns() WHERE NOT internal ORDER BY ALL"
+COLUMNS = (
+    "SELECT table_name, column_index, column_name, data_type, is_nullable FROM duckdb_columns() "
+    "WHERE NOT internal ORDER BY ALL"
+)
 
 
 @pytest.fixture

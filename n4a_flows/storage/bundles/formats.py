@@ -18,7 +18,7 @@ from n4a_flows.storage.probes import Probe
 
 _MAX_PROBE_BYTES: Final = 64 * 1024**2
 _MAX_LIMITS_BYTES: Final = 256 * 1024**2
-_PLAIN_KINDS: Final = frozenset("biufU")
+_NUMBERS: Final = frozenset("biuf")
 _PICKLE, _ZIP = b"\x80", b"PK"
 
 
@@ -53,7 +53,7 @@ def check_probe(data: bytes) -> None:
 
 
 def check_limits(data: bytes) -> None:
-    """Refuse bytes that are no arrays of numbers (and text) by name, or unfold to more than limits may take.
+    """Refuse bytes that are no arrays of numbers by name, or unfold to more than limits may take.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def check_limits(data: bytes) -> None:
     """
     with _read_as("limits", data, _MAX_LIMITS_BYTES, f"{_MAX_LIMITS_BYTES // 1024**2} MiB"):
         arrays = deserialize(data, "npz", trust="none")
-        odd = [name for name, array in arrays.items() if array.dtype.kind not in _PLAIN_KINDS]
+        odd = [name for name, array in arrays.items() if array.dtype.kind not in _NUMBERS]
         if odd or not arrays:
             raise BundleError(f"The limits in the bundle are no arrays of numbers: {', '.join(odd)[:80] or 'none'}.")
 
