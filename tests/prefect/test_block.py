@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -163,17 +165,91 @@ def test_installing_the_package_registers_the_block() -> None:
 
 
 @pytest.mark.prefect
-def test_a_saved_block_is_loaded_by_a_fresh_process(tmp_path: Path, prefect_server: str) -> None:
-    WorkspaceStoreBlock(path=tmp_path / "ws", trust="none").save("test-block", overwrite=True)
+class TestOnAServer:
+    def test_the_command_of_prefect_registers_the_block(self, prefect_server: str) -> None:
+        command = Path(sys.executable).with_name("prefect")
+        result = subprocess.run(
+            [str(command), "block", "register", "-m", "n4a_flows.block"],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PREFECT_API_URL": prefect_server, "COLUMNS": "200"},
+        )
 
-    script = "from prefect.blocks.core import Block; print(repr(Block.load('workspace-store/test-block').open()))"
-    environment = {**os.environ, "PREFECT_API_URL": prefect_server}
-    result = subprocess.run(
-        [sys.executable, "-c", f"import n4a_flows.block; {script}"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment,
-    )
+        assert result.returncode == 0, result.stderr
+        assert "Successfully registered 1 block" in result.stdout
+        assert "WorkspaceStore" in result.stdout
 
-    assert str(tmp_path / "ws") in result.stdout
+    def test_a_saved_block_is_loaded_by_a_fresh_process(self, tmp_path: Path, prefect_server: str) -> None:
+        WorkspaceStoreBlock(path=tmp_path / "ws", trust="none").save("test-block", overwrite=True)
+
+        script = (
+            "import asyncio\n"
+            "from prefect.blocks.core import Block\n"
+            "block = asyncio.run(Block.aload('workspace-store/test-block'))\n"
+            "with block.open() as store:\n    print(repr(store))"
+        )
+        result = subprocess.run(
+            [sys.executable, "-c", script],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PREFECT_API_URL": prefect_server},
+        )
+
+        assert result.returncode == 0, result.stderr
+        assert str(tmp_path / "ws") in result.stdout
+
+    def test_documents_become_blocks_and_are_brought_up_to_date(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        script = runpy.run_path(str(SCRIPT))
+        document = tmp_path / "blocks" / "test-lab.yaml"
+        document.parent.mkdir()
+
+        def run() -> str:
+            monkeypatch.setattr(sys, "argv", ["workspace_store.py", str(document)])
+            script["main"]()
+            return capsys.readouterr().out
+
+        document.write_text("path: ../ws\nlock_timeout: 120\n")
+        where = tmp_path / "ws"
+        assert run() == f"workspace-store/test-lab created: {where}\n"
+        assert run() == f"workspace-store/test-lab unchanged: {where}\n"
+        document.write_text("path: ../ws\nlock_timeout: 120\ntrust: none\nread_only: true\n")
+        assert run() == f"workspace-store/test-lab updated: {where}\n"
+        block = WorkspaceStoreBlock.load("test-lab")
+        assert (block.path, block.lock_timeout, block.trust, block.read_only) == (where, 120, "none", True)
+
+
+SCRIPT = Path(__file__).parents[2] / "blocks" / "workspace_store.py"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("lab.yaml", "path: [", "is no YAML"),
+        ("lab.yaml", "workspace", "must hold the fields of a block"),
+        ("lab.yaml", "path: ws\nread-only: true", "no field 'read-only'; it has path, lock_timeout"),
+        ("lab.yaml", "lock_timeout: 3", "path: Field required"),
+        ("lab.yaml", "path: ws\ntrust: some", "trust: Input should be 'all', 'modules' or 'none'"),
+        ("lab.yaml", "path: ws\nexport_folders: [exports]", "'exports' is not an absolute path"),
+        ("My lab.yaml", "path: ws", "cannot be called 'My lab'"),
+        ("nowhere.yaml", None, "cannot be read: No such file"),
+    ],
+)
+def test_a_bad_document_is_one_line_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str | None, said: str
+) -> None:
+    document = tmp_path / name
+    if text is not None:
+        document.write_text(text)
+    monkeypatch.setattr(sys, "argv", ["workspace_store.py", str(document)])
+
+    with pytest.raises(SystemExit, match=f"^error: {re.escape(str(document))}.*{re.escape(said)}"):
+        runpy.run_path(str(SCRIPT))["main"]()
+
+
+def test_the_documents_of_the_example_describe_blocks() -> None:
+    described = runpy.run_path(str(SCRIPT))["described"]
+    blocks = {document.stem: described(document) for document in SCRIPT.parent.glob("*.yaml")}
+    assert blocks["local"] == WorkspaceStoreBlock(path=SCRIPT.parents[1] / "workspace")
+    assert blocks["lab"].lock_timeout > blocks["local"].lock_timeout

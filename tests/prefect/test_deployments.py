@@ -1,9 +1,8 @@
-"""The block and the deployments of the example, as the scripts in `blocks/` and `deployments/` make them."""
+"""The deployments of the example, as `deployments/` makes them."""
 
 from __future__ import annotations
 
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -21,21 +20,6 @@ from n4a_flows.deploy.deployments import deployments
 pytestmark = pytest.mark.prefect
 
 ROOT = Path(__file__).parents[2]
-
-
-def script(path: str) -> dict[str, Any]:
-    return runpy.run_path(str(ROOT / path))
-
-
-def test_the_block_of_the_example_is_saved_and_updated(tmp_path: Path) -> None:
-    save = script("blocks/workspace_store.py")["save"]
-
-    assert save(tmp_path / "first") == "workspace-store/local"
-    assert save(tmp_path / "second") == "workspace-store/local"
-
-    block = WorkspaceStoreBlock.load("local")
-    assert block.workspace_path == tmp_path / "second"
-    assert block.trust == "modules"
 
 
 @pytest.fixture(scope="module")
