@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from n4a_flows.monitoring import Judge, Limits
 from n4a_flows.spectra import Axis, Spectra
 from n4a_flows.storage import ChainPackage, WorkspaceStore
 from n4a_flows.tasks.files import file_digest
@@ -82,3 +84,38 @@ def test_a_falling_axis_is_turned_round(
     (reversed_,) = scored(tmp_path / "turned.csv").files[package.digest]
 
     assert straight.samples == reversed_.samples
+
+
+def test_verdicts_are_those_of_the_judge_and_the_worst_spectra_come_along(
+    tmp_path: Path,
+    new_spectra: Spectra,
+    write_csv: Callable[[Path, Spectra], None],
+    package: ChainPackage,
+) -> None:
+    X = np.vstack([new_spectra.X] * 3)
+    X[2:, 40] += 0.5
+    ids = [f"s{number}" for number in range(15)]
+    for number in range(3):
+        five = slice(5 * number, 5 * number + 5)
+        write_csv(tmp_path / f"{number}.csv", Spectra(X[five], new_spectra.axis, ids[five]))
+    paths = sorted(tmp_path.glob("*.csv"))
+    pending = [PendingFile(str(path), file_digest(path), (package.digest,)) for path in paths]
+    chunk = score([package], pending, "modules", MODULES)
+
+    judge = Judge(package.load(trust="modules"), Limits.from_bytes(package.limits))
+    judged = judge.predict(X, new_spectra.axis)
+    samples = [sample for file in chunk.files[package.digest] for sample in file.samples]
+    assert [sample.verdict for sample in samples] == list(judged.verdicts)
+    assert [list(sample.reasons) for sample in samples] == judged.reasons
+    np.testing.assert_allclose([sample.y for sample in samples], judged.y, rtol=1e-12)
+    for name, values in judged.statistics.items():
+        np.testing.assert_allclose([sample.detail[name] for sample in samples], values, rtol=1e-5)
+    np.testing.assert_allclose([sample.detail["interval"][0] for sample in samples], judged.lower, rtol=1e-5)
+    together = chunk.together[package.digest]
+    assert together.tally is not None
+    assert together.tally.counts == judged.tally.counts
+    assert len(together.odd) == 6
+    assert [each.severity for each in together.odd] == sorted((each.severity for each in together.odd), reverse=True)
+    for spectrum in together.odd:
+        assert spectrum.verdict == "outlier"
+        np.testing.assert_allclose(spectrum.values, X[ids.index(spectrum.sample_id)], rtol=1e-6)
