@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from n4a_flows.monitoring.agreement import Agreement, Values, agreement
-from n4a_flows.monitoring.chart import ControlChart, Crossing, control_chart
+from n4a_flows.monitoring.chart import ACTION, ControlChart, Crossing, control_chart
 from n4a_flows.monitoring.limits import Limits
 from n4a_flows.storage import ChainContext, LimitCrossing, WorkspaceStore, normalize_fold_key
 from n4a_flows.storage.chain_replay import AVERAGES, FINAL
@@ -57,6 +57,9 @@ class MonitoredChain:
         RMSECV, the s of the limits, in the unit of the target; None when it is not known.
     error_from
         The chain whose cross-validation that is: itself, or of a corrected chain the one that was corrected.
+    beyond_action
+        Share of the cross-validated errors that lie beyond the action limits, and of samples that will while nothing changes. Of
+        normal errors it is 0.27 %.
     agreement
         Of all samples together.
     groups
@@ -69,6 +72,7 @@ class MonitoredChain:
     unit: str | None
     error: float | None
     error_from: str | None
+    beyond_action: float | None
     agreement: Agreement
     groups: tuple[MonitoredGroup, ...]
 
@@ -159,7 +163,8 @@ def monitor(
 
 def _chain(store: WorkspaceStore, frame: pl.DataFrame, confidence: float) -> MonitoredChain:
     ids = frame["chain_id"].unique(maintain_order=True).to_list()[::-1]
-    error, error_from = next(filter(None, (_cross_validated(store, chain_id) for chain_id in ids)), (None, None))
+    errors, error_from = next(filter(None, (_cross_validated(store, chain_id) for chain_id in ids)), (None, None))
+    error = None if errors is None else float(np.sqrt(np.mean(errors**2)))
     unit = next((context.unit for context in map(partial(_context, store), ids) if context and context.unit), None)
     groups = [
         MonitoredGroup(
@@ -185,26 +190,27 @@ def _chain(store: WorkspaceStore, frame: pl.DataFrame, confidence: float) -> Mon
         unit,
         error,
         error_from,
+        None if errors is None or error is None else float(np.mean(np.abs(errors) > ACTION * error)),
         agreement(frame["reference"].to_numpy(), frame["y"].to_numpy(), confidence),
         tuple(sorted(groups, key=lambda one: (one.instrument or "", one.product or ""))),
     )
 
 
-def _cross_validated(store: WorkspaceStore, chain_id: str) -> tuple[float, str] | None:
-    """RMSECV of a chain, of a corrected one that of its parent, and whose it is; None when it is not known.
+def _cross_validated(store: WorkspaceStore, chain_id: str) -> tuple[Values, str] | None:
+    """Errors of a chain in cross-validation, of a corrected one those of its parent, and whose they are; None when not known.
 
     The error of a corrected chain is that of its parent: a correction brings predictions back to where those of the parent lay.
     """
     at: str | None = chain_id
     while at is not None and (context := _context(store, at)) is not None:
-        error = _root_mean_square(_out_of_fold(store, at))
-        if error is not None:
-            return error, at
+        errors = _out_of_fold(store, at)
+        if errors is not None:
+            return errors, at
         at = context.parent_chain_id
     # An imported chain brings its residuals along in its limits.
     limits = None if _context(store, chain_id) is None else store.get_limits(chain_id)
-    error = None if limits is None else _root_mean_square(Limits.from_bytes(limits).residuals)
-    return None if error is None else (error, chain_id)
+    errors = None if limits is None else Limits.from_bytes(limits).residuals
+    return None if errors is None else (errors, chain_id)
 
 
 def _out_of_fold(store: WorkspaceStore, chain_id: str) -> Values | None:
@@ -217,12 +223,8 @@ def _out_of_fold(store: WorkspaceStore, chain_id: str) -> Values | None:
         y_true, y_pred = found.get("y_true"), found.get("y_pred")
         if y_true is not None and y_pred is not None:
             errors.append(y_pred - y_true)
-    return np.concatenate(errors) if errors else None
-
-
-def _root_mean_square(errors: Values | None) -> float | None:
-    error = 0.0 if errors is None else float(np.sqrt(np.mean(errors**2)))
-    return error if np.isfinite(error) and error > 0 else None
+    together = np.concatenate(errors) if errors else np.zeros(0)
+    return together if together.any() and np.isfinite(together).all() else None
 
 
 def _context(store: WorkspaceStore, chain_id: str) -> ChainContext | None:
@@ -265,6 +267,7 @@ def _chain_dict(chain: MonitoredChain) -> dict[str, Any]:
         "unit": chain.unit,
         "error": chain.error,
         "error_from": chain.error_from,
+        "beyond_action": chain.beyond_action,
         **_agreement_dict(chain.agreement),
         "groups": [_group_dict(group) for group in chain.groups],
     }

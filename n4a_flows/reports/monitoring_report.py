@@ -138,6 +138,8 @@ def _pictures(chain: MonitoredChain, group: MonitoredGroup) -> Iterator[Picture]
         said += f", the last {MOST_SAMPLES} of them drawn"
     called = ", ".join(f"{count} {verdict}" for verdict, count in group.verdicts.items())
     said += f"; when they were predicted, they were called {called}." if called else "."
+    if chain.beyond_action is not None:
+        said += f" In cross-validation {chain.beyond_action:.1%} of the samples lay beyond the action limits."
     yield Picture(control_chart_picture(chart, quantity=quantity), said)
     found = chart.agreement
     line = "predictions are all the same, there is no line"
