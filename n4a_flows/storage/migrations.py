@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from n4a_flows.storage import schema
 from n4a_flows.storage.session import Session
+
+logger = logging.getLogger(__name__)
 
 # What brings a database of this version to the next one. A step that was published stays as it is, whatever the tables become.
 _STEPS: Mapping[int, tuple[str, ...]] = {
@@ -33,6 +36,10 @@ def migrate(session: Session) -> None:
         for statement in _STEPS[step]:
             session.execute(statement)
     session.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", [str(schema.SCHEMA_VERSION)])
+    said = (
+        f"The workspace was brought from schema version {version} to {schema.SCHEMA_VERSION}; nothing else was changed."
+    )
+    session.after_commit.append(lambda: logger.info(said))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -74,11 +75,15 @@ def version(workspace: Path) -> str:
     return str(look(workspace, "SELECT value FROM meta WHERE key = 'schema_version'")[0][0])
 
 
-def test_it_opens_with_all_it_has_and_takes_what_is_new(old: Path, tmp_path: Path, spectra: np.ndarray) -> None:
+def test_it_opens_with_all_it_has_and_takes_what_is_new(
+    old: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     before = rows(old)
     assert version(old) == "1"
-    store = WorkspaceStore(old)
+    with caplog.at_level(logging.INFO, "n4a_flows"):
+        store = WorkspaceStore(old)
     assert version(old) == "2"
+    assert "from schema version 1 to 2" in caplog.text
     assert rows(old) == before
     WorkspaceStore(tmp_path / "fresh").close()
     assert look(old, COLUMNS) == look(tmp_path / "fresh", COLUMNS), "a migrated workspace is like a new one"
