@@ -11,7 +11,7 @@ from scipy import stats
 
 from n4a_flows.monitoring.drift import Sums
 from n4a_flows.monitoring.limits import Limits
-from n4a_flows.monitoring.spaces import Look, Place
+from n4a_flows.monitoring.spaces import Place
 
 Values = npt.NDArray[np.float64]
 
@@ -22,7 +22,7 @@ _MOMENTS = ("t2", "q", "shape_q", "amplitude")
 """Statistics whose mean over the batch is tested: it rises when something is wrong with all spectra."""
 
 _LEAST = {"shape": 0.05, "scores": 0.1, "rise": 0.3, "y": 0.3}
-"""Drifts smaller than these are of no consequence: shares of the variance of single spectra, and standard deviations of single ones."""
+"""Drifts smaller than these are of no consequence: shares of the variance of single spectra, or their standard deviations."""
 
 _ENDS = (0.01, 0.99)
 
@@ -79,7 +79,7 @@ class BatchTally:
         limits: Limits,
         codes: npt.NDArray[np.int64],
         statistics: dict[str, Values],
-        look: Look,
+        shape: Sums,
         place: Place,
         y: Values | None,
     ) -> BatchTally:
@@ -93,7 +93,7 @@ class BatchTally:
         width = len(limits.usual_scores.mean)
         return cls(
             dict(zip(("ok", "warn", "outlier"), counts, strict=True)),
-            limits.usual_shape.sums(look.residuals),
+            shape,
             limits.usual_scores.sums(place.scores[:, :width]),
             moments,
         )

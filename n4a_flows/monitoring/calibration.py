@@ -67,7 +67,7 @@ def statistics_of(look: Look, place: Place, y_excess: Values | None) -> dict[str
 
 
 def calibrate(
-    held_out: Sequence[HeldOut], space: ScoreSpace, shape: ShapeSpace, y_range: Range | None
+    held_out: Sequence[HeldOut], space: ScoreSpace, shape: ShapeSpace, usual_shape: Usual, y_range: Range | None
 ) -> Limits | None:
     """The limits of a chain.
 
@@ -77,6 +77,8 @@ def calibrate(
         Of every fold.
     space, shape, y_range
         Of the refit, by which new spectra will be judged.
+    usual_shape
+        How the residuals of the shape of the held-out spectra scatter.
 
     Returns
     -------
@@ -110,6 +112,6 @@ def calibrate(
         neighbours=space.neighbours,
         components=(space.centre, space.rotations) if space.principal else None,
         shape=shape,
-        usual_shape=Usual.learn(np.concatenate([fold.look.residuals for fold in held_out])),
+        usual_shape=usual_shape,
         usual_scores=Usual.learn(np.concatenate([fold.place.scores[:, :width] for fold in held_out])),
     )

@@ -31,11 +31,6 @@ class Sums:
     total: Values
     squares: float
 
-    @classmethod
-    def of(cls, rows: Values) -> Sums:
-        """The sums of (n, n_features)."""
-        return cls(len(rows), rows.sum(axis=0), float(np.einsum("ij,ij->", rows, rows)))
-
     def __add__(self, other: Sums) -> Sums:
         return Sums(self.n + other.n, self.total + other.total, self.squares + other.squares)
 
@@ -81,17 +76,21 @@ class Usual:
     @classmethod
     def learn(cls, rows: Values) -> Usual:
         """How these (n, n_features) scatter."""
-        most = float(np.quantile(np.linalg.norm(rows, axis=1), 0.95))
-        shortened = _shortened(rows, most)
+        lengths = np.linalg.norm(rows, axis=1)
+        most = float(np.quantile(lengths, 0.95))
+        shortened = rows * np.minimum(1.0, most / np.maximum(lengths, 1e-30))[:, None]
         mean = shortened.mean(axis=0)
         centred = shortened - mean
         products = centred @ centred.T if centred.shape[0] < centred.shape[1] else centred.T @ centred
         scale = max(len(rows) - 1, 1)
         return cls(len(rows), most, mean, float(np.trace(products)) / scale, float(np.sum(products**2)) / scale**2)
 
-    def sums(self, rows: Values) -> Sums:
+    def sums(self, rows: npt.NDArray[np.floating[Any]]) -> Sums:
         """The sums of a batch (n, n_features) that `drift` takes."""
-        return Sums.of(_shortened(rows, self.most))
+        lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+        weights = np.minimum(1.0, self.most / np.maximum(lengths, 1e-30)).astype(rows.dtype)
+        squares = np.minimum(lengths, self.most).astype(np.float64) ** 2
+        return Sums(len(rows), (weights @ rows).astype(np.float64), float(squares.sum()))
 
     def drift(self, batch: Sums) -> Drift:
         """How far the mean of a batch lies from the usual one.
@@ -119,8 +118,3 @@ class Usual:
         """What `to_arrays` made."""
         n, most, variance, squared = arrays[f"{prefix}.numbers"].tolist()
         return cls(int(n), most, arrays[f"{prefix}.mean"], variance, squared)
-
-
-def _shortened(rows: Values, most: float) -> Values:
-    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-    return np.asarray(rows * np.minimum(1.0, most / np.maximum(lengths, 1e-300))[:, None])

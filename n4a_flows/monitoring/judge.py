@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,9 +12,9 @@ import numpy.typing as npt
 
 from n4a_flows.monitoring.batch import BatchTally
 from n4a_flows.monitoring.calibration import Range, statistics_of
+from n4a_flows.monitoring.drift import Sums
 from n4a_flows.monitoring.joint import TOGETHER, Y_EXCESS
 from n4a_flows.monitoring.limits import Limits
-from n4a_flows.monitoring.spaces import Look, longest_runs
 from n4a_flows.storage import Axis, Predictor
 from n4a_flows.storage.errors import InvalidInputError
 
@@ -113,16 +115,21 @@ class Judge:
             As `Predictor.predict` does.
         """
         spectra, positions = self.predictor.arranged(X, wavelengths)
-        constant = np.ptp(spectra, axis=1) == 0
+        suspects = spectra[:, 0] == spectra[:, -1]
+        constant = suspects & (np.ptp(spectra, axis=1) == 0) if suspects.any() else suspects
+        if not constant.any():
+            return self._judged(spectra, positions)
         if constant.all():
             return self._with_rejected(None, constant)
-        usable = spectra[~constant] if constant.any() else spectra
-        y, treated = self.predictor.predict_and_treat(usable, positions)
-        judged = self._judged(usable, np.asarray(y), treated)
-        return self._with_rejected(judged, constant) if constant.any() else judged
+        return self._with_rejected(self._judged(spectra[~constant], positions), constant)
 
-    def _judged(self, X: Values, y: npt.NDArray[Any], treated: Values) -> Judged:
-        look, place = self.limits.shape.look(X), self._space.place(treated)
+    def _judged(self, X: Values, positions: Values | None) -> Judged:
+        sums: list[Sums] = []
+        look = self.limits.shape.look(X, lambda residuals: sums.append(self.limits.usual_shape.sums(residuals)))
+        # The reasons look at the raw spectra once more, so operators that work in place are to take copies.
+        X.flags.writeable = False
+        y, treated = self.predictor.predict_arranged(X, positions)
+        place = self._space.place(treated)
         excess = None if self._range is None else self._range.excess(y)
         statistics = {
             name: values
@@ -132,16 +139,24 @@ class Judge:
         scaled = self.limits.scale.scaled(statistics)
         levels = np.vstack(list(scaled.values()))
         joint = levels.max(axis=0)
-        runs = longest_runs(X)
-        dead = runs > self._most_equal
+        dead = look.runs > self._most_equal
         codes = (joint > self._warn).astype(int) + ((joint > self._outlier) | dead)
         codes[dead] = 2
         verdicts: list[Verdict] = [_VERDICTS[code] for code in codes.tolist()]
         reasons: list[list[str]] = [[] for _ in verdicts]
         for row in np.flatnonzero(codes).tolist():
-            reasons[row] = self._reasons(row, scaled, statistics, look, y, int(runs[row]) if dead[row] else 0)
+            reasons[row] = self._reasons(
+                row, scaled, statistics, X[row], y[row], int(look.runs[row]) if dead[row] else 0
+            )
         half = self._half_width
-        tally = BatchTally.of(self.limits, codes, statistics, look, place, None if self._range is None else y)
+        tally = BatchTally.of(
+            self.limits,
+            codes,
+            statistics,
+            functools.reduce(operator.add, sums),
+            place,
+            None if self._range is None else y,
+        )
         return Judged(
             y,
             None if half is None else y - half,
@@ -157,8 +172,8 @@ class Judge:
         row: int,
         scaled: dict[str, Values],
         statistics: dict[str, Values],
-        look: Look,
-        y: npt.NDArray[Any],
+        spectrum: Values,
+        predicted: float,
         run: int,
     ) -> list[str]:
         """Why a spectrum is not ok: what is furthest beyond its limit first, and what came of it, the prediction, last."""
@@ -166,6 +181,7 @@ class Judge:
             (name for name, levels in scaled.items() if levels[row] > self._warn),
             key=lambda name: (name == Y_EXCESS, -scaled[name][row]),
         )
+        where = dict(zip(("shape_peak", "amplitude"), self.limits.shape.where(spectrum), strict=True))
         said = [f"{run} neighbouring points have exactly the same value: a saturated or dead band"] if run else []
         for name in beyond:
             if name == TOGETHER:
@@ -175,12 +191,11 @@ class Judge:
             limit = self.limits_of(name)[0]
             if name == Y_EXCESS and self._range is not None:
                 low, high = self._range.low, self._range.high
-                said.append(f"the prediction {y[row]:.4g} lies outside the calibrated range, {low:.4g} to {high:.4g}")
+                said.append(
+                    f"the prediction {predicted:.4g} lies outside the calibrated range, {low:.4g} to {high:.4g}"
+                )
                 continue
-            where = (
-                look.peak_at[row] if name == "shape_peak" else look.amplitude_at[row] if name == "amplitude" else None
-            )
-            at = "" if where is None else f" at {self._position(int(where))}"
+            at = f" at {self._position(where[name])}" if name in where else ""
             said.append(f"{_WORDS[name]}{at} ({statistics[name][row]:.3g}, limit {limit:.3g})")
         return said
 

@@ -7,7 +7,7 @@ hide what is wrong with a spectrum.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +15,20 @@ import numpy as np
 import numpy.typing as npt
 
 Values = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
+"""What is only looked at needs seven digits, and is then twice as fast."""
 
-_ROWS = 512
+_ROWS = 256
 """So many spectra at a time stay in the processor's cache."""
+
+_ONE_THREAD = 200_000
+"""Multiplications of a matrix product that OpenBLAS does not divide among threads (its limit is 262,144)."""
 
 _MOST_COMPONENTS = 20
 _SHARE = 0.9999
-_MOST_NEIGHBOURS = 2000
-_TINY = 1e-300
+_MOST_NEIGHBOURS = 1000
+_TINY = 1e-30
+_NO_DISTANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class ScoreSpace:
     score_scale
         (n_components,): standard deviation of the scores of the calibration.
     neighbours
-        float32 (n_kept, n_components): scores of calibration spectra, each component with variance 1; at most 2,000 of them.
+        float32 (n_kept, n_components): scores of calibration spectra, each component with variance 1; at most 1,000 of them.
     """
 
     centre: Values
@@ -68,7 +74,7 @@ class ScoreSpace:
     rotations: Values
     loadings: Values
     score_scale: Values
-    neighbours: npt.NDArray[np.float32]
+    neighbours: Singles
 
     @classmethod
     def fit(cls, X: Values, model: Any = None) -> ScoreSpace:
@@ -80,7 +86,7 @@ class ScoreSpace:
         return cls(centre, scale, rotations, loadings, score_scale, (scores[kept] / score_scale).astype(np.float32))
 
     @classmethod
-    def of_model(cls, model: Any, score_scale: Values, neighbours: npt.NDArray[np.float32]) -> ScoreSpace:
+    def of_model(cls, model: Any, score_scale: Values, neighbours: Singles) -> ScoreSpace:
         """The space of a loaded PLS model; `ValueError` when the model has no scores."""
         components = _components_of(model)
         if components is None:
@@ -94,31 +100,34 @@ class ScoreSpace:
 
     def place(self, X: Values) -> Place:
         """Where spectra lie, as they enter the model: (n_samples, n_features)."""
-        cross = self.loadings.T @ self.loadings
         complete = self.rotations.shape[1] >= self.rotations.shape[0]
-        scores, q = [], []
-        for rows in _blocks(X):
-            centred = (rows - self.centre) / self.scale
-            raw = centred @ self.rotations
-            if not complete:
-                # |x - P t|² without forming the residuals.
-                described = np.einsum("ij,ij->i", raw, 2 * (centred @ self.loadings) - raw @ cross)
-                q.append(np.einsum("ij,ij->i", centred, centred) - described)
-            scores.append(raw / self.score_scale)
-        t = np.concatenate(scores)
-        return Place(
-            t,
-            np.einsum("ij,ij->i", t, t),
-            None if complete else np.maximum(np.concatenate(q), _TINY),
-            self._nearest(t),
+        rotations, loadings = (
+            (self.rotations / self.scale[:, None]).astype(np.float32),
+            self.loadings.astype(np.float32),
         )
-
-    def _nearest(self, scores: Values) -> Values:
-        known = self.neighbours.astype(np.float64)
-        squares = np.einsum("ij,ij->i", known, known)
-        nearest = [np.min(squares - 2 * (rows @ known.T), axis=1) for rows in _blocks(scores)]
-        own = np.einsum("ij,ij->i", scores, scores)
-        return np.asarray(np.sqrt(np.maximum(np.concatenate(nearest) + own, 1e-12)))
+        # |a - b|² = |a|² + |b|² - 2 ab: the last two by one product of (t, 1) with these.
+        known = np.vstack([-2 * self.neighbours.T, np.einsum("ij,ij->i", self.neighbours, self.neighbours)])
+        score_scale = self.score_scale.astype(np.float32)
+        scores, q, neighbours = [], [], []
+        for rows in _blocks(X):
+            centred = _less(rows, self.centre)
+            raw = _times(centred, rotations)
+            if not complete:
+                if np.any(self.scale != 1):
+                    centred /= self.scale.astype(np.float32)
+                centred -= _times(raw, loadings.T)
+                q.append(np.einsum("ij,ij->i", centred, centred))
+            t = raw / score_scale
+            scores.append(t)
+            to_all = _times(np.column_stack([t, np.ones(len(t), np.float32)]), known)
+            neighbours.append(to_all.min(axis=1) + np.einsum("ij,ij->i", t, t))
+        all_scores = np.concatenate(scores).astype(np.float64)
+        return Place(
+            all_scores,
+            np.maximum(np.einsum("ij,ij->i", all_scores, all_scores), _TINY),
+            None if complete else np.maximum(np.concatenate(q).astype(np.float64), _TINY),
+            np.sqrt(np.maximum(np.concatenate(neighbours).astype(np.float64), _NO_DISTANCE)),
+        )
 
 
 @dataclass(frozen=True)
@@ -133,19 +142,15 @@ class Look:
         (n_samples,): T² and Q of the shape.
     shape_peak
         (n_samples,): largest residual of a single difference, in root mean squares of the calibration's residuals there.
-    peak_at, amplitude_at
-        int64 (n_samples,): the point where that is.
-    residuals
-        (n_samples, n_points - 1): residuals of the shape, each difference with root mean square 1 in the calibration.
+    runs
+        int64 (n_samples,): number of points in the longest stretch of equal values.
     """
 
     amplitude: Values
     shape_t2: Values
     shape_q: Values
     shape_peak: Values
-    peak_at: npt.NDArray[np.int64]
-    amplitude_at: npt.NDArray[np.int64]
-    residuals: Values
+    runs: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -177,69 +182,106 @@ class ShapeSpace:
     @classmethod
     def fit(cls, X: Values) -> ShapeSpace:
         """The space of raw calibration spectra, (n_samples, n_points)."""
-        shapes = _shapes(X)
+        shapes = _shapes(X).astype(np.float64)
         shape_mean, _, loadings, _ = _principal_components(shapes)
         centred = shapes - shape_mean
         scores = centred @ loadings
         residuals = centred - scores @ loadings.T
-        deviation = X.std(axis=0, ddof=1)
-        scale = np.sqrt(np.mean(residuals**2, axis=0))
         return cls(
             X.mean(axis=0),
-            _floored(deviation),
+            _floored(X.std(axis=0, ddof=1)),
             X.min(axis=0),
             X.max(axis=0),
             shape_mean,
             loadings,
             np.maximum(scores.std(axis=0, ddof=1), _TINY),
-            _floored(scale),
-            int(longest_runs(X).max()),
+            _floored(np.sqrt(np.mean(residuals**2, axis=0))),
+            int(_longest_runs(shapes).max()),
         )
 
-    def look(self, X: Values) -> Look:
-        """How raw spectra look, (n_samples, n_points)."""
-        parts = [self._look(rows) for rows in _blocks(X)]
-        return Look(*(np.concatenate([getattr(part, name) for part in parts]) for name in Look.__dataclass_fields__))
+    def look(self, X: Values, tell: Callable[[Singles], None]) -> Look:
+        """How raw spectra look, (n_samples, n_points).
 
-    def _look(self, X: Values) -> Look:
-        far = np.abs(X - self.mean)
-        far /= self.deviation
-        centred = _shapes(X)
-        centred -= self.shape_mean
-        scores = centred @ self.loadings
-        centred -= scores @ self.loadings.T
-        shape_q = np.einsum("ij,ij->i", centred, centred)
-        centred /= self.residual_scale
-        amplitude_at, peak_at = far.argmax(axis=1), np.abs(centred).argmax(axis=1)
-        each = np.arange(len(X))
-        scores /= self.score_scale
-        return Look(
-            np.maximum(far[each, amplitude_at], _TINY),
-            np.maximum(np.einsum("ij,ij->i", scores, scores), _TINY),
-            np.maximum(shape_q, _TINY),
-            np.maximum(np.abs(centred[each, peak_at]), _TINY),
-            peak_at,
-            amplitude_at,
-            centred,
+        Parameters
+        ----------
+        tell
+            Is given the residuals of the shape, a block of rows after the other: (n_rows, n_points - 1), each difference with root
+            mean square 1 in the calibration.
+        """
+        parts = []
+        deviation = (1 / self.deviation).astype(np.float32)
+        residual = (1 / self.residual_scale).astype(np.float32)
+        shape_mean, loadings = self.shape_mean.astype(np.float32), self.loadings.astype(np.float32)
+        for rows in _blocks(X):
+            far = _less(rows, self.mean)
+            far *= deviation
+            shapes = _shapes(rows)
+            runs = _longest_runs(shapes)
+            shapes -= shape_mean
+            scores = _times(shapes, loadings)
+            shapes -= _times(scores, loadings.T)
+            shape_q = np.einsum("ij,ij->i", shapes, shapes)
+            shapes *= residual
+            scores /= self.score_scale.astype(np.float32)
+            tell(shapes)
+            parts.append((_furthest(far), np.einsum("ij,ij->i", scores, scores), shape_q, _furthest(shapes), runs))
+        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        amplitude, shape_t2, shape_q, shape_peak = (np.maximum(one.astype(np.float64), _TINY) for one in columns[:4])
+        return Look(amplitude, shape_t2, shape_q, shape_peak, columns[4])
+
+    def where(self, spectrum: Values) -> tuple[int, int]:
+        """The points of a spectrum (n_points,) where its shape and its value are furthest from the calibration."""
+        shape = _shapes(spectrum[None])[0] - self.shape_mean
+        shape -= self.loadings @ (self.loadings.T @ shape)
+        return (
+            int(np.argmax(np.abs(shape / self.residual_scale))),
+            int(np.argmax(np.abs((spectrum - self.mean) / self.deviation))),
         )
 
 
-def longest_runs(X: Values) -> npt.NDArray[np.int64]:
-    """Number of points in the longest stretch of equal values of each spectrum, (n_samples,); 1 where no neighbours are equal."""
-    runs = np.ones(len(X), dtype=np.int64)
-    for start, rows in zip(range(0, len(X), _ROWS), _blocks(X), strict=True):
-        equal = rows[:, 1:] == rows[:, :-1]
-        for row in np.flatnonzero(equal.any(axis=1)):
-            edges = np.flatnonzero(np.diff(np.concatenate([[0], equal[row].astype(np.int8), [0]])))
-            runs[start + row] = int(np.max(edges[1::2] - edges[::2])) + 1
-    return runs
-
-
-def _shapes(X: Values) -> Values:
-    spread = X.std(axis=1, keepdims=True)
-    shapes: Values = np.diff(X, axis=1)
-    shapes /= np.where(spread > 0, spread, 1.0)
+def _shapes(X: Values) -> Singles:
+    """Differences of neighbouring points over the standard deviation of the spectrum; 0 where the points are equal."""
+    n = X.shape[1]
+    means = X @ np.full(n, 1 / n)
+    variances = np.einsum("ij,ij->i", X, X) / n - means**2
+    shapes = _less(X[:, 1:], X[:, :-1])
+    # Rounding leaves something where a spectrum is constant.
+    spread = np.sqrt(np.maximum(variances, 1e-12 * means**2))
+    shapes *= (1 / np.where(spread > 0, spread, 1.0)).astype(np.float32)[:, None]
     return shapes
+
+
+def _less(rows: Values, others: Values) -> Singles:
+    """The differences, taken in double precision."""
+    differences = np.empty(rows.shape, np.float32)
+    np.subtract(rows, others, out=differences, casting="unsafe")
+    return differences
+
+
+def _times(rows: Singles, matrix: Singles) -> Singles:
+    """The matrix product in strips, each so small that it stays in one thread: where all cores are busy, the threads of a bigger
+    product wait for each other (measured: a hundred times as long).
+    """
+    strip = int(np.clip(_ONE_THREAD // max(matrix.size, 1), 1, len(rows)))
+    whole = len(rows) // strip * strip
+    product = np.empty((len(rows), matrix.shape[1]), np.float32)
+    strips = rows[:whole].reshape(-1, strip, rows.shape[1])
+    np.matmul(strips, matrix, out=product[:whole].reshape(-1, strip, matrix.shape[1]))
+    np.matmul(rows[whole:], matrix, out=product[whole:])
+    return product
+
+
+def _furthest(rows: Singles) -> Singles:
+    return np.asarray(np.maximum(rows.max(axis=1), -rows.min(axis=1)))
+
+
+def _longest_runs(differences: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Number of points in the longest stretch whose differences are 0; 1 where none are."""
+    runs = np.ones(len(differences), dtype=np.int64)
+    for row in np.flatnonzero((differences == 0).any(axis=1)):
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], (differences[row] == 0).astype(np.int8), [0]])))
+        runs[row] = int(np.max(edges[1::2] - edges[::2])) + 1
+    return runs
 
 
 def has_scores(model: Any) -> bool:

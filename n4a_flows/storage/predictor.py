@@ -131,7 +131,7 @@ class Predictor:
         >>> predictor.predict(spectra.X[:3, ::-1], turned).round(1)
         array([21.3, 42.6,  9.4])
         """
-        return self._combined(self._before_the_models(X, wavelengths))
+        return self._combined(self._before_the_models(*self.arranged(X, wavelengths)))
 
     def predict_and_treat(
         self, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None = None
@@ -159,15 +159,53 @@ class Predictor:
         >>> y.round(1), treated.shape
         (array([21.3, 42.6,  9.4]), (3, 100))
         """
-        treated = self._before_the_models(X, wavelengths)
+        return self.predict_arranged(*self.arranged(X, wavelengths))
+
+    def predict_arranged(self, X: FloatArray, positions: FloatArray | None) -> tuple[npt.NDArray[Any], FloatArray]:
+        """What `predict_and_treat` gives, for spectra that `arranged` gave; they may be changed, unless they are read-only.
+
+        Raises
+        ------
+        ReplayError
+            As `predict` does.
+        """
+        treated = self._before_the_models(X, positions)
         kept = treated[0]
         # A model that works in place gets a copy of its own.
         treated[0] = _read_only(kept)
         return self._combined(treated), kept
 
-    def _before_the_models(self, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None) -> list[FloatArray]:
+    def arranged(
+        self, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None = None
+    ) -> tuple[FloatArray, FloatArray | None]:
+        """Spectra as the first step gets them, before anything is done to them.
+
+        Parameters
+        ----------
+        X, wavelengths
+            As in `predict`.
+
+        Returns
+        -------
+        float64 (n_samples, n_points), a copy in the order of the chain's axis, and the positions of the points in its unit: None
+        when the chain has no axis and none was given.
+
+        Raises
+        ------
+        InvalidInputError, AxisError
+            As `predict` does.
+
+        Examples
+        --------
+        >>> turned = Axis(spectra.axis.values[::-1], "nm")
+        >>> X, positions = store.load_predictor(chain_id).arranged(spectra.X[:, ::-1], turned)
+        >>> bool((X == spectra.X).all()), positions[:2].round(1)
+        (True, array([850., 852.]))
+        """
+        return self._on_the_chains_axis(_checked(X), wavelengths)
+
+    def _before_the_models(self, spectra: FloatArray, positions: FloatArray | None) -> list[FloatArray]:
         """What the model of each lane is given."""
-        spectra, positions = self._on_the_chains_axis(_checked(X), wavelengths)
         for transformer in self._shared:
             spectra = transformer.apply(spectra, positions)
         if len(self._lanes) > 1:
@@ -205,7 +243,7 @@ class Predictor:
         >>> bool(np.allclose(snv.mean(axis=1), 0))
         True
         """
-        after, positions = self._on_the_chains_axis(_checked(X), wavelengths)
+        after, positions = self.arranged(X, wavelengths)
         stages = []
         for transformer in [*self._shared, *self._lanes[0].transformers]:
             # A copy, for an operator may work in place and the stage before must stay.

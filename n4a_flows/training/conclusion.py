@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +14,8 @@ from n4a_flows.training.fitting import TrainingError
 from n4a_flows.training.metrics import Metric, better
 from n4a_flows.training.options import TrainingOptions
 from n4a_flows.training.record import RecordedPipeline
+
+logger = logging.getLogger(__name__)
 
 
 def conclude_run(
@@ -62,6 +65,10 @@ def conclude_run(
             for target, best in summary["best"].items()
         }
     store.complete_run(run_id, summary)
+    for target, best in summary["best"].items():
+        logger.info(
+            "Run %s: the best chain for %s is %s, %s %.4g", run_id, target, best["chain_id"], metric, best["best_val"]
+        )
     return checked, summary
 
 

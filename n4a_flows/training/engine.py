@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from n4a_flows.monitoring.agreement import Measured, Scores, consistency, score
 from n4a_flows.monitoring.calibration import HeldOut
-from n4a_flows.monitoring.spaces import ShapeSpace
 from n4a_flows.spectra import Spectra
 from n4a_flows.storage.codecs import SerializedArtifact
 from n4a_flows.storage.errors import N4AError
@@ -19,7 +18,7 @@ from n4a_flows.storage.json_values import canonical_json
 from n4a_flows.storage.probes import Probe
 from n4a_flows.training.definition import PlannedPipeline
 from n4a_flows.training.fitting import Fitted, Rows, SharedFits, Step, StepFailedError, TrainingError, steps_of
-from n4a_flows.training.judging import held_out, limits_of
+from n4a_flows.training.judging import RawLooks, held_out, limits_of
 from n4a_flows.training.metrics import score_classes
 from n4a_flows.training.options import TrainingOptions
 from n4a_flows.training.partition import Partition, folds_of, partition_rows, target_values
@@ -124,6 +123,7 @@ def _train(
             number: _failed(replace(blank, planned=one), f"Failed at the data: {reason}")
             for number, one in group.items()
         }
+    raw = RawLooks()
     for key, parts in folds.items():
         alive = {number: planned for number, planned in group.items() if results[number].error is None}
         name = "the refit" if key == FINAL else key
@@ -141,8 +141,7 @@ def _train(
             keep=options.keep_fold_models or key == FINAL,
         )
         measured = {} if fits.classify else {part: Measured(y[rows]) for part, rows in parts.items()}
-        shape = ShapeSpace.fit(held.X)
-        look = shape.look(held.parts["val"]) if "val" in held.parts else None
+        look = raw.of(held)
         for number, outcome in fits.fit(alive):
             if isinstance(outcome, StepFailedError):
                 results[number].error = str(outcome)
@@ -150,9 +149,9 @@ def _train(
                 results[number].fitted[key] = outcome
                 results[number].predictions += _predictions(outcome, y, parts, key, measured)
                 if look is not None:
-                    results[number].held_out += held_out(outcome, look, held.y, y[parts["val"]], fits.classify)
+                    results[number].held_out += held_out(outcome, look, held, y[parts["val"]], fits.classify)
     return {
-        number: _trained(replace(blank, planned=planned), results[number], spectra, rows, folds, options, shape)
+        number: _trained(replace(blank, planned=planned), results[number], spectra, rows, folds, options, raw)
         for number, planned in group.items()
     }
 
@@ -218,9 +217,9 @@ def _trained(
     rows: Partition,
     folds: Mapping[str, Mapping[str, npt.NDArray[np.int64]]],
     options: TrainingOptions,
-    shape: ShapeSpace,
+    raw: RawLooks,
 ) -> TrainedPipeline:
-    """A pipeline with its predictions, chain and artifacts, or with its error; `shape` is that of the refit's rows."""
+    """A pipeline with its predictions, chain and artifacts, or with its error."""
     seconds = sum(one.seconds for fitted in result.fitted.values() for one in fitted.steps)
     blank = replace(
         blank,
@@ -241,7 +240,7 @@ def _trained(
         result.held_out,
         len(folds) - 1,
         result.fitted[FINAL],
-        shape,
+        raw,
         spectra.targets[blank.target][rows.train],
         blank.planned.task == "classification",
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from n4a_flows.storage import WorkspaceStore
 from n4a_flows.training.results import ChainDraft, TrainedPipeline
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,11 @@ def record_pipelines(store: WorkspaceStore, run_id: str, trained: Sequence[Train
         # After the end: failing a pipeline takes back what it has logged.
         for pipeline, result in zip(trained, recorded, strict=True):
             _log(store, pipeline, result)
+    chain_ids = [one.chain_id for one in recorded if one.chain_id is not None]
+    failed = len(recorded) - len(chain_ids)
+    logger.info(
+        "Run %s: recorded %d pipelines, %d failed; chains %s", run_id, len(recorded), failed, ", ".join(chain_ids)
+    )
     return recorded
 
 
