@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -60,6 +61,10 @@ def test_the_demo_shows_the_main_job_and_a_second_one_scores_nothing_twice(n4a_f
     assert (first.returncode, first.stderr) == (0, "")
     assert "43 predicted, 1 quarantined" in first.stdout
     assert "broken.csv" in first.stdout
+    assert re.search(r"^verdicts: (3\d|4\d) ok", first.stdout, re.MULTILINE)
+    covered = re.search(r"(\d+) of 43 laboratory values lie in the 95 % interval", first.stdout)
+    assert covered is not None
+    assert int(covered[1]) >= 38
     rmsep = next(line for line in first.stdout.splitlines() if line.startswith("RMSEP for fat: "))
     assert float(rmsep.split()[3]) <= 2.3
     paths = [
