@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 
@@ -11,6 +12,8 @@ from n4a_flows.storage.clock import now
 from n4a_flows.storage.errors import InvalidInputError, ProtectedError, UnknownIdError
 from n4a_flows.storage.records import require
 from n4a_flows.storage.session import Session
+
+logger = logging.getLogger(__name__)
 
 KEPT = 3
 """How many former chains of an alias are kept safe from deletion besides the current one."""
@@ -28,11 +31,16 @@ def set_to(session: Session, alias: str, chain: str, note: str | None) -> None:
         )
     chain_id = resolve(session, chain)
     require(session, "chains", chain_id)
+    before = get(session, alias)
     moment = now()
     _end(session, alias, moment)
     row = {"alias": alias, "chain_id": chain_id, "set_at": moment, "note": note}
     session.insert("aliases", [row])
     session.changes += 1
+    if chain_id != before:
+        session.tell(
+            logger, "Alias %s names chain %s now%s", alias, chain_id, f", before it {before}" if before else ""
+        )
 
 
 def remove(session: Session, alias: str) -> None:
@@ -40,6 +48,7 @@ def remove(session: Session, alias: str) -> None:
     if get(session, alias) is None:
         raise UnknownIdError(f"No alias {alias!r} names a chain in this workspace.")
     _end(session, alias, now())
+    session.tell(logger, "Alias %s names nothing now", alias)
 
 
 def _end(session: Session, alias: str, moment: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from n4a_flows.storage.chain_builder import referenced_artifacts
 from n4a_flows.storage.folds import normalize_fold_key
 from n4a_flows.storage.json_values import from_json
 from n4a_flows.storage.session import Session
+
+logger = logging.getLogger(__name__)
 
 _OF_PREDICTION = ("prediction_arrays", "prediction_labels")
 
@@ -22,6 +25,8 @@ def delete_run(session: Session, files: ArtifactFiles, run_id: str, delete_artif
     removed += delete_emptied_runs(session, [run_id])
     if delete_artifacts:
         gc.collect_released(session, files)
+    if removed:
+        session.tell(logger, "Run %s was deleted with %d pipelines: %d rows", run_id, len(pipelines), removed)
     return removed
 
 

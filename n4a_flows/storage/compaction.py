@@ -7,6 +7,7 @@ meanwhile go on with the new file, for nobody keeps the file open between operat
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from n4a_flows.storage.artifacts import sync_folder
 from n4a_flows.storage.database import Database
 from n4a_flows.storage.errors import InvalidInputError, WorkspaceError
 from n4a_flows.storage.session import Session
+
+logger = logging.getLogger(__name__)
 
 _SUFFIX = ".compacting"
 
@@ -77,7 +80,9 @@ def compact(database: Database, timeout: float, min_dead_share: float, *, dry_ru
             raise WorkspaceError(f"The database was not made smaller, nothing is lost: {error}") from error
         finally:
             _remove(new)
-    return CompactReport(True, before, database.path.stat().st_size, dead_share, rows)
+    after = database.path.stat().st_size
+    logger.info("The database %s was made smaller: %d bytes before, %d after", database.path, before, after)
+    return CompactReport(True, before, after, dead_share, rows)
 
 
 def _copy(database: Database, new: Path, timeout: float) -> None:

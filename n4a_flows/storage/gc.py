@@ -9,6 +9,7 @@ orphan file, which the next plan finds.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +23,8 @@ from n4a_flows.storage.clock import now
 from n4a_flows.storage.errors import ArtifactMissingError, InvalidInputError
 from n4a_flows.storage.json_values import canonical_json
 from n4a_flows.storage.session import Session
+
+logger = logging.getLogger(__name__)
 
 _OURS = re.compile(r"[0-9a-f]{64}\.\w+")
 _UNREFERENCED = "NOT EXISTS (SELECT 1 FROM chain_artifacts e WHERE e.artifact_id = a.artifact_id)"
@@ -177,6 +180,14 @@ def apply(session: Session, files: ArtifactFiles, planned: GcPlan) -> GcReport:
     going = [*_only_named_by(session, garbage), *(item.path for item in orphans)]
     sizes = [size for path in going if (size := _size(files.path(path))) is not None]
     _remove(session, files, [item.artifact_id for item in garbage], going)
+    session.tell(
+        logger,
+        "Garbage collection by plan %s removed %d artifacts: %d files, %d bytes",
+        planned.digest[:12],
+        len(garbage),
+        len(sizes),
+        sum(sizes),
+    )
     return GcReport(
         len(garbage),
         len(sizes),

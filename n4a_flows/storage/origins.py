@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -13,6 +14,8 @@ import psutil
 
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.session import Session
+
+logger = logging.getLogger(__name__)
 
 FlowRunIsOver = Callable[[str], bool | None]
 """Whether a flow run, by its id, has ended; None when the server does not know it."""
@@ -133,4 +136,5 @@ def reap(session: Session, run_id: str, reason: str) -> bool:
     for table in ("pipelines", "runs"):
         sql = f"UPDATE {table} SET status = 'failed', completed_at = ?, error = ? WHERE {running}"
         session.execute(sql, [now(), reason, run_id])
+    session.tell(logger, "Run %s was ended as failed: %s", run_id, reason)
     return True

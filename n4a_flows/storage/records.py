@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from typing import Any
 
@@ -10,6 +11,8 @@ from n4a_flows.storage.clock import now
 from n4a_flows.storage.errors import UnknownIdError
 from n4a_flows.storage.json_values import to_json
 from n4a_flows.storage.session import Session
+
+logger = logging.getLogger(__name__)
 
 _KEYS = {"runs": "run_id", "pipelines": "pipeline_id", "chains": "chain_id", "projects": "project_id"}
 
@@ -63,6 +66,7 @@ def begin_run(session: Session, name: str, config: Any, datasets: Any, flow_run_
         },
     )
     note_new(session, "runs", run_id)
+    session.tell(logger, "Run %s began: %s", run_id, name)
     return run_id
 
 
@@ -104,6 +108,8 @@ def end(session: Session, table: str, identity: str, status: str, **columns: Any
     if "summary" in columns:
         columns["summary"] = to_json(columns["summary"], "run's summary")
     session.amend(table, _KEYS[table], identity, {"status": status, "completed_at": now(), **columns})
+    if table == "runs":
+        session.tell(logger, "Run %s %s%s", identity, status, f": {columns['error']}" if "error" in columns else "")
 
 
 def log_step(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from n4a_flows.storage.check import LINKS, CheckReport, Finding, Link, listed, l
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.errors import WorkspaceError
 from n4a_flows.storage.session import Session
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,10 @@ def repair(session: Session, files: ArtifactFiles, report: CheckReport, quaranti
     counts |= {artifact_id for one in mended if one.kind == "edges" for artifact_id in seen.edges[one.subject]}
     _raise_ref_counts(session, counts)
     session.memo.clear()
+    if mended:
+        session.tell(
+            logger, "Repair mended %d findings: %s", len(mended), ", ".join(f"{m.kind} {m.subject}" for m in mended)
+        )
     return RepairReport(tuple(mended), tuple(left), tuple(passed), folder if moved else None)
 
 

@@ -7,6 +7,7 @@ of those chains and gives up the others. Rows go here; the files that nothing ne
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -18,6 +19,8 @@ from n4a_flows.storage.errors import InvalidInputError
 from n4a_flows.storage.json_values import canonical_json
 from n4a_flows.storage.queries import HIGHER_IS_BETTER, LOWER_IS_BETTER
 from n4a_flows.storage.session import Session
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -193,6 +196,14 @@ def apply(session: Session, planned: RetentionPlan) -> RetentionReport:
         elif item.whole:
             kept.append(item.run_id)
     rows = cleanup.delete_pipelines(session, pipelines) + cleanup.delete_emptied_runs(session, runs)
+    session.tell(
+        logger,
+        "Retention by plan %s deleted %d pipelines and %d runs%s",
+        planned.digest[:12],
+        len(pipelines),
+        len(runs),
+        f": {', '.join(runs)}" if runs else "",
+    )
     return RetentionReport(len(runs), len(pipelines), rows, tuple(kept))
 
 

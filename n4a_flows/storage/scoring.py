@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from n4a_flows.storage.chains import ChainContext
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.json_values import to_json
 from n4a_flows.storage.session import Session
+
+logger = logging.getLogger(__name__)
 
 Status = Literal["scored", "quarantined"]
 
@@ -107,6 +110,16 @@ def record(session: Session, chain: ChainContext, files: Sequence[ScoredFile], f
                     "detail": to_json(sample.detail, "sample's detail"),
                 },
             )
+    quarantined = sum(file.status == "quarantined" for file in files)
+    samples = sum(len(file.samples) for file in files)
+    session.tell(
+        logger,
+        "Chain %s: %d files with %d samples recorded, %d quarantined",
+        chain.chain_id,
+        len(files) - quarantined,
+        samples,
+        quarantined,
+    )
 
 
 def _earlier(session: Session, chain_digest: str, files: Sequence[ScoredFile]) -> dict[str, dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -65,6 +66,10 @@ class Session:
         """Do some work once, when the collected rows have been written."""
         self.changes += 1
         self._deferred.setdefault(name, work)
+
+    def tell(self, logger: logging.Logger, message: str, *args: object) -> None:
+        """Log at INFO what was done, once it is stored; nothing when it is rolled back."""
+        self.after_commit.append(lambda: logger.info(message, *args))
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Fetch all rows of a query as tuples; sees everything collected so far."""

@@ -7,6 +7,7 @@ process dies, `store.duckdb` is either the old database or the new one, whole. T
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,8 @@ from n4a_flows.storage.database import FILE_NAME, Database
 from n4a_flows.storage.errors import MissingFileError, N4AError, SchemaError, StoreBusyError, WorkspaceError
 from n4a_flows.storage.locks import refuse_network_file_system
 from n4a_flows.storage.session import Session
+
+logger = logging.getLogger(__name__)
 
 _NEW_NAME = FILE_NAME + ".upgrading"
 _KEPT_NAME = FILE_NAME + ".nirs4all-"
@@ -156,6 +159,7 @@ class _Upgrade:
                 for path in self._workspace.glob(self._kept.name + "*"):
                     path.unlink()
             raise
+        logger.info("%s was upgraded from %s; the original is kept as %s", self._workspace, copied.layout, self._kept)
         return UpgradeReport(self._workspace, copied.layout, copied.rows, self._kept, tuple(copied.warnings))
 
     def _opened(

@@ -14,6 +14,9 @@ from prefect.client.schemas.objects import State, TaskRun
 from n4a_flows.block import WorkspaceStoreBlock
 from n4a_flows.storage import PipelineLibrary, WorkspaceStore
 from n4a_flows.storage.errors import StoreBusyError
+from n4a_flows.tasks._logs import show_in_runs
+
+show_in_runs()
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -31,6 +31,18 @@ def test_verbs_commit_together_or_not_at_all(store: WorkspaceStore) -> None:
     assert store.list_pipelines()["name"].to_list() == ["kept too"]
 
 
+def test_what_was_rolled_back_is_not_logged(store: WorkspaceStore, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "n4a_flows")
+    with pytest.raises(RuntimeError), store.transaction():
+        store.begin_run("gone", {}, [])
+        raise RuntimeError("on purpose")
+    with store.transaction():
+        run_id = store.begin_run("kept", {}, [])
+        assert caplog.messages == []
+    store.complete_run(run_id, {})
+    assert caplog.messages == [f"Run {run_id} began: kept", f"Run {run_id} completed"]
+
+
 def test_an_inner_failure_that_is_caught_dooms_the_outer(store: WorkspaceStore) -> None:
     with pytest.raises(TransactionError, match="ValueError: inner"), store.transaction():
         store.begin_run("outer", {}, [])

@@ -147,11 +147,13 @@ def record(
     probe: ProbeReport | None,
 ) -> ImportReport:
     """Add the chain of a bundle, with a completed run and pipeline of its own, unless the workspace has an equal one."""
-    digest = contents.context.digest
+    info, digest = contents.info, contents.context.digest
     hashes = prepared.content_hashes()
     known = artifacts.known_hashes(session, hashes)
     found = _equal_chain(session, digest, with_limits=prepared.limits is not None)
     chain_id = found or _add(session, files, contents, prepared)
+    there = " was here already" if found else ""
+    session.tell(logger, "Chain %s%s: imported from %s, SHA-256 %s", chain_id, there, info.path.name, info.sha256)
     return ImportReport(
         chain_id=chain_id,
         digest=digest,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from n4a_flows.storage import backup as backups
 from n4a_flows.storage.backup import BackupReport, RestoreReport
 from n4a_flows.storage.errors import TransactionError
 from n4a_flows.storage.facade.base import StoreBase
+
+logger = logging.getLogger(__name__)
 
 
 class BackupVerbs(StoreBase):
@@ -55,7 +58,9 @@ class BackupVerbs(StoreBase):
         self._refuse_read_only("backup")
         if self._database.unit is not None:
             raise TransactionError("A backup copies what is committed, so it cannot be part of a transaction.")
-        return backups.backup(self._database, self._files, target, self.lock_timeout)
+        report = backups.backup(self._database, self._files, target, self.lock_timeout)
+        logger.info("%s was backed up to %s: %d artifacts", self.workspace_path, report.target, report.artifacts)
+        return report
 
     @staticmethod
     def restore(
@@ -104,4 +109,7 @@ class BackupVerbs(StoreBase):
         ...     again.replay_chain(chain_id, spectra.X[:3], spectra.axis).shape
         (3,)
         """
-        return backups.restore(backup, target, dry_run=dry_run)
+        report = backups.restore(backup, target, dry_run=dry_run)
+        if not dry_run:
+            logger.info("%s was restored from %s: %d artifacts", report.workspace, backup, report.artifacts)
+        return report

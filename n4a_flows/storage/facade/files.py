@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from n4a_flows.storage.codecs import Trust, check_trust
 from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
 from n4a_flows.storage.facade.predictions import PredictionVerbs
 from n4a_flows.storage.facade.replaying import ReplayVerbs
+
+logger = logging.getLogger(__name__)
 
 
 class FileVerbs(ReplayVerbs, PredictionVerbs):
@@ -60,8 +63,9 @@ class FileVerbs(ReplayVerbs, PredictionVerbs):
             path = exports.output_file(output_path, ".n4a")
             data = writer.to_bundle(package)
             reader.verify_bytes(data, path)
-            return exports.write_file(path, data)
-        return exports.write_file(script.output_file(output_path), script.to_script(package))
+            return _told("chain", chain_id, exports.write_file(path, data))
+        data = script.to_script(package)
+        return _told("chain", chain_id, exports.write_file(script.output_file(output_path), data))
 
     def import_bundle(
         self,
@@ -117,7 +121,7 @@ class FileVerbs(ReplayVerbs, PredictionVerbs):
         ...     other.replay_chain(report.chain_id, spectra.X[:3], spectra.axis).round(1)
         array([21.3, 42.6,  9.4])
         >>> report.new_artifacts, report.probe.agrees
-        (8, True)
+        (9, True)
         """
         self._refuse_closed()
         self._refuse_read_only("import_bundle")
@@ -146,7 +150,8 @@ class FileVerbs(ReplayVerbs, PredictionVerbs):
             pipeline = queries.pipeline(session, pipeline_id)
         if pipeline is None:
             raise UnknownIdError(f"No pipeline has the id {pipeline_id!r} in this workspace.")
-        return exports.write_json(exports.output_file(output_path, ".json"), pipeline["expanded_config"])
+        path = exports.write_json(exports.output_file(output_path, ".json"), pipeline["expanded_config"])
+        return _told("pipeline", pipeline_id, path)
 
     def export_run(self, run_id: str, output_path: str | os.PathLike[str]) -> Path:
         """Write a run with its pipelines and their chains as YAML.
@@ -169,7 +174,7 @@ class FileVerbs(ReplayVerbs, PredictionVerbs):
         """
         with self._reading("export_run") as session:
             document = exports.run_document(session, run_id)
-        return exports.write_yaml(exports.output_file(output_path, ".yaml"), document)
+        return _told("run", run_id, exports.write_yaml(exports.output_file(output_path, ".yaml"), document))
 
     def export_predictions_parquet(
         self, output_path: str | os.PathLike[str], *, arrays: bool = False, **filters: Any
@@ -207,4 +212,10 @@ class FileVerbs(ReplayVerbs, PredictionVerbs):
         target = exports.output_file(output_path, ".parquet")
         with self._reading("export_predictions_parquet") as session:
             found = queries.query_predictions(session, **filters)
-            return exports.write_parquet(target, queries.with_arrays(session, found) if arrays else [found])
+            exports.write_parquet(target, queries.with_arrays(session, found) if arrays else [found])
+        return _told("predictions", f"({found.height} rows)", target)
+
+
+def _told(what: str, identity: str, path: Path) -> Path:
+    logger.info("Exported %s %s to %s, %d bytes", what, identity, path, path.stat().st_size)
+    return path
