@@ -205,9 +205,11 @@ def _tests(tally: BatchTally, limits: Limits, false_alarms: float) -> list[_Test
             rise = tally.moments[name].mean - usual.mean
             size = rise / max(usual.variance, 1e-300) ** 0.5
             said = f"{_MEANS[name]} has risen to {np.exp(rise):.3g} times its usual value"
-            tests.append(_Test(name, _p_of_rise(tally.moments[name], usual), size, _LEAST["rise"], 2.0, said))
+            tests.append(
+                _Test(name, _p_of_rise(tally.moments[name], usual, scores.count), size, _LEAST["rise"], 2.0, said)
+            )
     if limits.predicted is not None and "y" in tally.moments:
-        tests.append(_y(tally.moments["y"], Moments.of(limits.predicted)))
+        tests.append(_y(tally.moments["y"], Moments.of(limits.predicted), scores.count))
     return tests
 
 
@@ -220,20 +222,18 @@ def _share(tally: BatchTally, limits: Limits, false_alarms: float) -> _Test:
     return _Test("share", p, odd / n, 0.0, 0.5, said)
 
 
-def _y(batch: Moments, usual: Moments) -> _Test:
+def _y(batch: Moments, usual: Moments, count: float) -> _Test:
     deviation = max(usual.variance, 1e-300) ** 0.5
     size = abs(batch.mean - usual.mean) / deviation
-    # Replicates of few samples vary less than samples do, and count as fewer.
-    count = min(max(batch.n * batch.variance / deviation**2, 1.0), batch.n)
     p = float(2 * stats.norm.sf(size / (1 / count + 1 / usual.n) ** 0.5))
     said = f"the mean prediction is {batch.mean:.4g}, in the calibration it was {usual.mean:.4g}"
     return _Test("y", p, size, _LEAST["y"], 2.0, said)
 
 
-def _p_of_rise(batch: Moments, usual: Moments) -> float:
-    """Welch's t-test, one-sided; the variance of a batch counts as that of the calibration at least."""
-    error = max(batch.variance, usual.variance) / batch.n + usual.variance / usual.n
-    return float(stats.t.sf((batch.mean - usual.mean) / max(error, 1e-300) ** 0.5, batch.n + usual.n - 2))
+def _p_of_rise(batch: Moments, usual: Moments, count: float) -> float:
+    """One-sided, for unequal variances; the variance of a batch counts as that of the calibration at least."""
+    error = max(batch.variance, usual.variance) / count + usual.variance / usual.n
+    return float(stats.norm.sf((batch.mean - usual.mean) / max(error, 1e-300) ** 0.5))
 
 
 def _bounded(limits: Limits, name: str, values: Values) -> Values:

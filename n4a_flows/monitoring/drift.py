@@ -45,10 +45,14 @@ class Drift:
         Squared distance of the means, as a share of the variance of single spectra.
     p
         Probability of a distance that large or larger in a normal batch.
+    count
+        As how many independent samples the spectra of the batch count: fewer than they are when they are more alike than different
+        samples are, such as replicates.
     """
 
     size: float
     p: float
+    count: float
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class Usual:
         """How far the mean of a batch lies from the usual one.
 
         The squared distance follows a weighted sum of chi-squares, for which one scaled chi-square with the same mean and variance
-        stands (Satterthwaite 1946). Spectra that are more alike than different samples are, such as replicates, count as fewer.
+        stands (Satterthwaite 1946).
         """
         mean = batch.total / batch.n
         within = max(batch.squares - batch.n * float(mean @ mean), 0.0) / max(batch.n - 1, 1)
@@ -104,7 +108,7 @@ class Usual:
         size = float(np.sum((mean - self.mean) ** 2)) / max(self.variance, 1e-300)
         degrees = self.variance**2 / max(self.squared, 1e-300)
         p = float(stats.chi2.sf(size / (1 / count + 1 / self.n) * degrees, degrees))
-        return Drift(size, p)
+        return Drift(size, p, count)
 
     def to_arrays(self, prefix: str) -> dict[str, npt.NDArray[Any]]:
         """For an `npz`."""
