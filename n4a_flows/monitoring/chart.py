@@ -7,7 +7,8 @@ rules say that limits were crossed:
 * `warning`: two of three consecutive samples lie beyond the same warning limit;
 * `bias`: the mean difference of the last 20 samples (of all, while there are fewer, from 5 on) differs from zero by a t-test. A
   chart is looked at again and again, so the test is as strict as the action limits: by chance it says so of 0.27 % of such means.
-  It goes on until a test at 95 % finds nothing any more.
+  It goes on until a test at 95 % finds nothing any more. On its side the other two rules look meanwhile at how far samples lie
+  beyond that mean: a bias is one crossing, and not another one with each sample.
 
 The first two are the first rules of the Western Electric Company's Statistical Quality Control Handbook (1956).
 """
@@ -150,7 +151,7 @@ def control_chart(
     >>> for crossing in chart.crossings:
     ...     print(crossing.rule, "-", crossing.said)
     action - d is predicted 2.4 % too high, beyond the action limit of 1.5 %.
-    warning - d, f: two of three consecutive samples are predicted too high by more than the warning limit of 1 %.
+    warning - d, f: two of three consecutive samples are predicted too high, by more than the warning limit of 1 %.
     """
     y, y_hat = pairs(measured, predicted)
     if not len(sample_ids) == len(scored_at) == len(y):
@@ -182,28 +183,30 @@ def _crossings(
 ) -> Iterator[Crossing]:
     sides: tuple[tuple[Side, float], ...] = (("high", 1.0), ("low", -1.0))
     for side, sign in sides:
-        too_much = sign * differences
+        bias, told = _biased(sample_ids, sign * differences, unit, side)
+        yield from bias
         if error is not None:
-            yield from _beyond_action(sample_ids, too_much, error, unit, side)
-            yield from _beyond_warning(sample_ids, too_much, error, unit, side)
-        yield from _biased(sample_ids, too_much, unit, side)
+            too_much = sign * differences - told
+            yield from _beyond_action(sample_ids, too_much, told, error, unit, side)
+            yield from _beyond_warning(sample_ids, too_much, told, error, unit, side)
 
 
 def _beyond_action(
-    sample_ids: Sequence[str], too_much: Values, error: float, unit: str | None, side: Side
+    sample_ids: Sequence[str], too_much: Values, told: Values, error: float, unit: str | None, side: Side
 ) -> Iterator[Crossing]:
     for members in _rows(np.flatnonzero(too_much > ACTION * error), apart=1):
         names = tuple(sample_ids[i] for i in members)
         most = f"{'' if len(names) == 1 else 'up to '}{amount(max(too_much[list(members)]), unit)}"
+        verb = "is" if len(names) == 1 else "are"
         said = (
-            f"{_listed(names)} {'is' if len(names) == 1 else 'are'} predicted {most} too {side}, beyond the action limit of "
+            f"{_listed(names)} {verb} predicted {most} too {side}{_besides(told, members)}, beyond the action limit of "
             f"{amount(ACTION * error, unit)}."
         )
         yield Crossing("action", side, members, names, said)
 
 
 def _beyond_warning(
-    sample_ids: Sequence[str], too_much: Values, error: float, unit: str | None, side: Side
+    sample_ids: Sequence[str], too_much: Values, told: Values, error: float, unit: str | None, side: Side
 ) -> Iterator[Crossing]:
     # Of samples beyond the limit with at most one other in between, at least two.
     for members in _rows(np.flatnonzero(too_much > WARNING * error), apart=2):
@@ -211,15 +214,22 @@ def _beyond_warning(
             continue
         names = tuple(sample_ids[i] for i in members)
         said = (
-            f"{_listed(names)}: two of three consecutive samples are predicted too {side} by more than the warning limit of "
-            f"{amount(WARNING * error, unit)}."
+            f"{_listed(names)}: two of three consecutive samples are predicted too {side}{_besides(told, members)}, by more than "
+            f"the warning limit of {amount(WARNING * error, unit)}."
         )
         yield Crossing("warning", side, members, names, said)
 
 
-def _biased(sample_ids: Sequence[str], too_much: Values, unit: str | None, side: Side) -> Iterator[Crossing]:
-    means, lasting = np.zeros(len(too_much)), np.zeros(len(too_much), dtype=np.bool_)
-    limits = np.full(len(too_much), np.inf)
+def _besides(told: Values, members: Sequence[int]) -> str:
+    """What a sentence needs when a bias is told already, and this comes on top of it."""
+    return " besides the bias" if told[list(members)].any() else ""
+
+
+def _biased(sample_ids: Sequence[str], too_much: Values, unit: str | None, side: Side) -> tuple[list[Crossing], Values]:
+    """The crossings, and for each sample the mean of one that lasts then, else 0."""
+    found: list[Crossing] = []
+    told, means, limits = np.zeros(len(too_much)), np.zeros(len(too_much)), np.full(len(too_much), np.inf)
+    lasting = np.zeros(len(too_much), dtype=np.bool_)
     for i in range(LEAST - 1, len(too_much)):
         window = too_much[max(0, i - WINDOW + 1) : i + 1]
         means[i], limits[i] = np.mean(window), bias_limit(window, _STRICT) or 0.0
@@ -229,13 +239,15 @@ def _biased(sample_ids: Sequence[str], too_much: Values, unit: str | None, side:
         if not begun:
             continue
         members = tuple(range(begun[0], row[-1] + 1))
+        told[list(members)] = means[list(members)]
         worst = max(begun, key=lambda i: means[i] - limits[i])
         start = max(0, worst - WINDOW + 1)
         said = (
             f"The {worst - start + 1} samples from {sample_ids[start]} to {sample_ids[worst]} are predicted "
             f"{amount(means[worst], unit)} too {side} on average; by chance it would be at most {amount(limits[worst], unit)}."
         )
-        yield Crossing("bias", side, members, tuple(sample_ids[i] for i in members), said)
+        found.append(Crossing("bias", side, members, tuple(sample_ids[i] for i in members), said))
+    return found, told
 
 
 def _rows(places: npt.NDArray[np.intp], apart: int) -> list[tuple[int, ...]]:

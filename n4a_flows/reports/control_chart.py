@@ -38,16 +38,16 @@ _REACH = 6.0
 _MOST_NAMES = 8
 _LOOKS = {
     "within": (BLUE, "o", 5.0, "sample"),
-    "warning": (ORANGE, "^", 7.0, "two of three beyond warning"),
-    "action": (VERMILLION, "s", 6.5, "beyond action"),
+    "warning": (ORANGE, "^", 7.0, "beyond the warning limit"),
+    "action": (VERMILLION, "s", 6.5, "beyond the action limit"),
 }
 
 
 def control_chart_picture(chart: ControlChart, *, quantity: str) -> bytes:
     """Differences of predictions and laboratory values in the order of time, with the limits, and where they were crossed.
 
-    What crossed a limit has a colour and a shape of its own and its name. The line is the mean of the last 20 samples, thick where
-    it differs from zero.
+    What lies beyond a limit has a colour and a shape of its own; the samples that a rule of the chart names are named. The line is
+    the mean of the last 20 samples, thick where it differs from zero.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def control_chart_picture(chart: ControlChart, *, quantity: str) -> bytes:
     axes.set_ylabel(f"Predicted \N{MINUS SIGN} measured\n{with_unit(quantity, chart.unit)}")
     _dates(axes, chart.scored_at, x)
     legend_above(figure, handles, [str(handle.get_label()) for handle in handles], columns=2)
-    _name(figure, axes, chart, x, y, kinds)
+    _name(figure, axes, chart, x, y)
     return png(figure)
 
 
@@ -89,12 +89,10 @@ def _reach(chart: ControlChart, first: int) -> float:
 
 def _kinds(chart: ControlChart) -> npt.NDArray[np.str_]:
     """What each sample is drawn as: a key of `_LOOKS`."""
-    kinds = np.full(len(chart.differences), "within", dtype="<U7")
-    for rule in ("warning", "action"):
-        for crossing in chart.crossings:
-            if crossing.rule == rule:
-                kinds[list(crossing.members)] = rule
-    return kinds
+    if chart.error is None:
+        return np.full(len(chart.differences), "within")
+    size = np.abs(chart.differences) / chart.error
+    return np.select([size > ACTION, size > WARNING], ["action", "warning"], "within")
 
 
 def _points(
@@ -157,10 +155,10 @@ def _name(
     chart: ControlChart,
     x: npt.NDArray[np.int64],
     y: npt.NDArray[np.float64],
-    kinds: npt.NDArray[np.str_],
 ) -> None:
-    """Write the names of the samples that crossed a limit beside them, the farthest first, where they hide no other name."""
-    rows = np.flatnonzero(kinds != "within")
+    """Write the names of the samples that the rules name beside them, the farthest first, where they hide no other name."""
+    named = {i for crossing in chart.crossings if crossing.rule != "bias" for i in crossing.members}
+    rows = np.flatnonzero(np.isin(x - 1, sorted(named)))
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # it has done its work, and names beside points are no part of it
     taken: list[Bbox] = []

@@ -109,6 +109,7 @@ def _tested(value: float | None, limit: float | None, differs: bool) -> str:
     """A value with what may be chance, marked where it is more."""
     if value is None:
         return ""
+    value = 0.0 if limit is not None and abs(value) < 1e-9 * limit else value
     return number(value) + ("" if limit is None else f" ± {number(limit)}") + (" *" if differs else "")
 
 

@@ -50,11 +50,22 @@ def test_a_lasting_bias_is_one_crossing_with_its_words() -> None:
     assert "too high on average; by chance it would be at most" in crossing.said
 
 
+def test_while_a_bias_lasts_only_what_comes_on_top_of_it_is_another_crossing() -> None:
+    rng = np.random.default_rng(0)
+    differences = 2.5 + rng.normal(0, 0.8, 40)
+    differences[30] = 7.0
+    crossings = chart(differences).crossings
+    [last] = [one for one in crossings if one.members[0] >= 10]
+    assert (last.rule, last.sample_ids) == ("action", ("S30",))
+    assert "too high besides the bias, beyond the action limit" in last.said
+    assert {one.rule for one in crossings if one.members[0] < 10} == {"action", "warning", "bias"}
+
+
 def test_words_name_the_samples_the_unit_and_the_limit() -> None:
     said = [one.said for one in chart([0.0, -4.0, 0.0, -2.5, 0.0]).crossings]
     assert said == [
         "S1 is predicted 4 % too low, beyond the action limit of 3 %.",
-        "S1, S3: two of three consecutive samples are predicted too low by more than the warning limit of 2 %.",
+        "S1, S3: two of three consecutive samples are predicted too low, by more than the warning limit of 2 %.",
     ]
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from n4a_flows.monitoring.check_samples import check
+from n4a_flows.monitoring import checked_samples
 
 
 @pytest.mark.parametrize(
@@ -26,11 +26,11 @@ from n4a_flows.monitoring.check_samples import check
     ],
 )
 def test_a_check_sample_passes_or_says_why_not(predicted, tolerance, reason) -> None:
-    [checked] = check({"qc": 12.0}, predicted, tolerance)
+    [checked] = checked_samples({"qc": 12.0}, predicted, tolerance)
     assert checked.passed == (reason is None)
     assert reason is None or reason in checked.reason
 
 
 def test_every_spectrum_of_a_check_sample_counts() -> None:
     good, bad = ("qc", 12.0, 11.0, 13.0), ("qc", 20.0, 19.0, 21.0)
-    assert [each.passed for each in check({"qc": 12.0}, [good, bad, good])] == [True, False, True]
+    assert [each.passed for each in checked_samples({"qc": 12.0}, [good, bad, good])] == [True, False, True]

@@ -9,7 +9,14 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from n4a_flows.monitoring import ControlChart, MonitoredChain, MonitoredGroup, MonitoringReport, control_chart
+from n4a_flows.monitoring import (
+    ControlChart,
+    MonitoredChain,
+    MonitoredGroup,
+    MonitoringReport,
+    agreement,
+    control_chart,
+)
 from n4a_flows.reports import agreement_cells, monitoring_html, monitoring_markdown
 from n4a_flows.reports.control_chart import control_chart_picture
 
@@ -25,8 +32,11 @@ def chart(n: int, more: float = 0.0, error: float | None = 0.8, unit: str | None
 def report(*groups: tuple[str | None, ControlChart]) -> MonitoringReport:
     made = tuple(MonitoredGroup(instrument, None, {"ok": 3, "warn": 1}, each) for instrument, each in groups)
     first = groups[0][1]
+    together = agreement(
+        *(np.concatenate([getattr(each, name) for _, each in groups]) for name in ("measured", "predicted"))
+    )
     return MonitoringReport(
-        (MonitoredChain("0a1b2c3d-x", "d" * 64, "fat", first.unit, first.error, "c", 0.016, first.agreement, made),)
+        (MonitoredChain("0a1b2c3d-x", "d" * 64, "fat", first.unit, first.error, "c", 0.016, together, made),)
     )
 
 
@@ -53,7 +63,7 @@ def test_the_report_says_what_was_crossed_first() -> None:
     markdown = monitoring_markdown(report(("NIR-1", chart(60)), ("NIR-2", chart(30, more=1.5))))
     lines = [line for line in markdown.splitlines() if line]
     assert lines[0] == "# Monitoring: fat"
-    assert lines[1].startswith("**Limits were crossed ")
+    assert lines[1] == "**A limit was crossed once by 90 samples.**"
     assert "fat, chain 0a1b2c3d, NIR-2: The 20 samples from" in markdown
     headings = [line for line in lines if line.startswith("## ")]
     assert headings == [
