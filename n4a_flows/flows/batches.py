@@ -14,8 +14,7 @@ from n4a_flows.flows import events
 from n4a_flows.flows.chunks import whole
 from n4a_flows.flows.options import PredictionOptions
 from n4a_flows.flows.summaries import BatchSummary, PredictionSummary
-from n4a_flows.monitoring import BatchTally, Limits, judge_batch
-from n4a_flows.monitoring.check_samples import CheckedSample, check
+from n4a_flows.monitoring import BatchTally, CheckedSample, Limits, checked_samples, judge_batch
 from n4a_flows.reports.names import quantity_and_unit, signal_label
 from n4a_flows.reports.prediction_figures import Envelope
 from n4a_flows.reports.prediction_report import ChainPredictions, PredictionRun, prediction_report
@@ -131,7 +130,7 @@ def _judged(package: ChainPackage, together: Together, samples: pl.DataFrame, op
     if samples.is_empty() or (limits is None and not options.check_samples):
         return Batch(package, samples, together, limits)
     of_interest = samples.filter(pl.col("sample_id").is_in(list(options.check_samples)))
-    checks = check(
+    checks = checked_samples(
         options.check_samples,
         of_interest.select("sample_id", "y", "lower", "upper").iter_rows(),
         options.check_tolerance,

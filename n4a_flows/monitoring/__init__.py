@@ -3,6 +3,7 @@
 from n4a_flows.monitoring.agreement import Agreement, agreement
 from n4a_flows.monitoring.batch import BatchTally, BatchVerdict, judge_batch
 from n4a_flows.monitoring.chart import ControlChart, Crossing, control_chart
+from n4a_flows.monitoring.check_samples import CheckedSample, checked_samples
 from n4a_flows.monitoring.control import MonitoredChain, MonitoredGroup, MonitoringReport, monitor
 from n4a_flows.monitoring.correction import Correction, correction_from_store, fit_correction, save_corrected_chain
 from n4a_flows.monitoring.judge import Judge, Judged
@@ -12,6 +13,7 @@ __all__ = [
     "Agreement",
     "BatchTally",
     "BatchVerdict",
+    "CheckedSample",
     "ControlChart",
     "Correction",
     "Crossing",
@@ -22,6 +24,7 @@ __all__ = [
     "MonitoredGroup",
     "MonitoringReport",
     "agreement",
+    "checked_samples",
     "control_chart",
     "correction_from_store",
     "fit_correction",

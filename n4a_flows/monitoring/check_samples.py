@@ -38,7 +38,7 @@ class CheckedSample:
         return self.reason is None
 
 
-def check(
+def checked_samples(
     known: Mapping[str, float], predicted: Iterable[Predicted], tolerance: float | None = None
 ) -> list[CheckedSample]:
     """Compare check samples with what was predicted for them: each must be there, and each of its spectra must be right.
@@ -55,8 +55,8 @@ def check(
 
     Examples
     --------
-    >>> from n4a_flows.monitoring.check_samples import check
-    >>> passed, failed = check({"QC1": 12.0, "QC2": 30.0}, [("QC1", 12.4, 11.2, 13.6), ("a", 9.0, 7.8, 10.2)])
+    >>> from n4a_flows.monitoring import checked_samples
+    >>> passed, failed = checked_samples({"QC1": 12.0, "QC2": 30.0}, [("QC1", 12.4, 11.2, 13.6), ("a", 9.0, 7.8, 10.2)])
     >>> passed.allowed
     (10.8, 13.2)
     >>> failed.reason

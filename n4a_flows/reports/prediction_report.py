@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from n4a_flows.monitoring.check_samples import CheckedSample
+from n4a_flows.monitoring import CheckedSample
 from n4a_flows.reports.document import Block, Bullets, Heading, Paragraph, Picture, Pictures, Table, to_markdown
 from n4a_flows.reports.figures import predicted_against_measured
 from n4a_flows.reports.prediction_figures import (

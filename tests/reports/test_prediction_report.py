@@ -13,8 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from n4a_flows.monitoring import Limits
-from n4a_flows.monitoring.check_samples import check
+from n4a_flows.monitoring import Limits, checked_samples
 from n4a_flows.reports.prediction_figures import DrawnSpectrum, Envelope
 from n4a_flows.reports.prediction_report import ChainPredictions, PredictionRun, prediction_report
 from n4a_flows.spectra import Spectra, load_tecator
@@ -128,7 +127,7 @@ def test_the_pictures_show_outliers_in_their_colour(chain: ChainPredictions, new
 
 
 def test_a_batch_that_is_held_back_says_so_before_anything_else(chain: ChainPredictions) -> None:
-    checks = check({"meat173": 10.0, "QC": 3.0}, [("meat173", 10.4, 9.0, 12.0)])
+    checks = checked_samples({"meat173": 10.0, "QC": 3.0}, [("meat173", 10.4, 9.0, 12.0)])
     held = replace(chain, released=False, verdict="rejected", checks=checks, reasons=[str(checks[1].reason)])
     lines = reported(held).splitlines()
 
@@ -163,7 +162,8 @@ def test_what_comes_from_files_means_nothing_to_markdown(chain: ChainPredictions
     names = HOSTILE + [f"s{number}" for number in range(38)]
     samples = chain.samples.with_columns(pl.Series("sample_id", names), pl.lit("in/<b>|.csv").alias("path"))
     report = reported(
-        replace(chain, samples=samples, checks=check({HOSTILE[0]: 1.0}, [])), quarantined=[(HOSTILE[1], HOSTILE[3])]
+        replace(chain, samples=samples, checks=checked_samples({HOSTILE[0]: 1.0}, [])),
+        quarantined=[(HOSTILE[1], HOSTILE[3])],
     )
 
     assert "<script" not in report
