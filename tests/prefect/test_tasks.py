@@ -18,7 +18,7 @@ from n4a_flows.storage import PipelineLibrary, ScoredFile, ScoredSample, Workspa
 from n4a_flows.storage.errors import InvalidInputError, ProtectedError, StoreBusyError, UnknownIdError, UntrustedError
 from n4a_flows.training import PipelineRunner
 
-WORKER_TASKS = {"score_files", "train_pipelines"}
+WORKER_TASKS = {"read_reference_values", "score_files", "train_pipelines"}
 
 WITHOUT_A_TASK = {
     "transaction": "belongs to one thread, and a task is a transaction of its own",
