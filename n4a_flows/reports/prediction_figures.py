@@ -53,6 +53,7 @@ def q_against_t2(
     *,
     calibration: tuple[Values, Values],
     limits: tuple[tuple[float, float], tuple[float, float]],
+    of: str = "",
 ) -> bytes:
     """The residual of each spectrum against its distance from the centre of the calibration, both on logarithmic axes.
 
@@ -68,6 +69,8 @@ def q_against_t2(
         T2 and Q of the training samples, (n_training_samples,) each, in grey.
     limits
         The warning and the outlier limit of T2, and those of Q.
+    of
+        What they describe, where it is not what enters the model: `" of the shape"`.
 
     Returns
     -------
@@ -75,7 +78,7 @@ def q_against_t2(
     """
     figure = canvas(4.5)
     axes = styled(figure.add_subplot())
-    axes.set(xscale="log", yscale="log", xlabel="T² (distance in the model)", ylabel="Q (residual of the spectrum)")
+    axes.set(xscale="log", yscale="log", xlabel=f"T²{of} (distance in the model)", ylabel=f"Q{of} (residual)")
     x, y = _positive(t2, calibration[0]), _positive(q, calibration[1])
     axes.minorticks_off()
     cloud = _few(np.arange(len(calibration[0])), _MOST_POINTS)

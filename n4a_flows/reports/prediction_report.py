@@ -198,7 +198,7 @@ def _distances(chain: ChainPredictions, rows: pl.DataFrame, across: str, up: str
     known = np.isfinite(t2) & np.isfinite(q)
     shown = rows.filter(pl.Series(known))
     beyond = (t2 > chain.limits[across][1]) | (q > chain.limits[up][1])
-    of = "" if across == "t2" else " of the shape of the raw spectra"
+    of = "" if across == "t2" else " of the shape"
     return Picture(
         q_against_t2(
             t2[known],
@@ -207,11 +207,13 @@ def _distances(chain: ChainPredictions, rows: pl.DataFrame, across: str, up: str
             shown["sample_id"].to_list(),
             calibration=(chain.calibration[across], chain.calibration[up]),
             limits=(chain.limits[across], chain.limits[up]),
+            of=of,
         ),
-        f"Q against T²{of}, both on logarithmic axes. Grey are the {len(chain.calibration[across])} samples of the calibration, "
-        f"each judged by a model that was fitted without it. {beyond.sum()} of {known.sum()} new samples lie beyond an outlier "
-        "limit; one that is not ok inside the limits is so for another reason, which the table says. A large Q: something in "
-        "the spectrum that the calibration does not have. A large T²: more of what it has.",
+        f"Q against T²{of}{' of the raw spectra' if of else ''}, both on logarithmic axes. Grey are the "
+        f"{len(chain.calibration[across])} samples of the calibration, each judged by a model that was fitted without it. "
+        f"{beyond.sum()} of {known.sum()} new samples lie beyond an outlier limit; one that is not ok inside the limits is so for "
+        "another reason, which the table says. A large Q: something in the spectrum that the calibration does not have. A large "
+        "T²: more of what it has.",
     )
 
 
