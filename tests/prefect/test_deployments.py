@@ -78,6 +78,7 @@ def test_each_job_has_its_schedule_and_what_happens_when_it_still_runs(
     assert said == {
         "train-and-record/nightly": (["0 2 * * *"], "ENQUEUE"),
         "predict-new-spectra/incoming": ([300.0], "CANCEL_NEW"),
+        "monitor/laboratory": (["0 7 * * *"], "ENQUEUE"),
         "maintain/gc": (["30 4 * * *"], "ENQUEUE"),
         "maintain/vacuum-and-check": (["0 6 * * 0"], "ENQUEUE"),
         "maintain/old-runs": (["0 8 * * 1"], "ENQUEUE"),
