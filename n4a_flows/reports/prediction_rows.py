@@ -17,7 +17,7 @@ from n4a_flows.reports.drawing import VERDICT_MARKS
 from n4a_flows.reports.score_text import number
 
 _INTERVAL = {"lower": "$.interval[0]", "upper": "$.interval[1]"}
-_LONGEST_NAME, _LONGEST_REASON, _MOST_REASONS, _LINE = 40, 300, 3, 60
+_LONGEST_NAME, _LONGEST_REASON, _MOST_REASONS, _LINE = 40, 300, 3, 80
 
 
 def with_intervals(samples: pl.DataFrame) -> pl.DataFrame:
