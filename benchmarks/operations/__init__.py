@@ -15,9 +15,10 @@ from benchmarks.operations import (
     replay,
     scoring,
     training,
+    verdicts,
 )
 
 OPERATIONS: dict[str, ModuleType] = {
     module.NAME: module
-    for module in (record, artifacts, queries, replay, cleanup, processes, training, scoring, imports, growth)
+    for module in (record, artifacts, queries, replay, cleanup, processes, training, scoring, verdicts, imports, growth)
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -94,12 +95,15 @@ class Judge:
         self._range = None if limits.y_range is None else Range(*limits.y_range)
         self._half_width = limits.half_width(coverage)
         self._warn, self._outlier = limits.level(false_alarms), limits.outlier_level(false_alarms)
+        scale = limits.scale
+        self._limits_of = {
+            name: (scale.unscaled(name, self._warn), scale.unscaled(name, self._outlier)) for name in limits.calibration
+        }
         self._most_equal = max(2 * limits.shape.longest_run, _FEWEST_EQUAL)
 
     def limits_of(self, name: str) -> tuple[float, float]:
         """The values of a statistic from which a spectrum is no longer ok, and from which it is an outlier."""
-        scale = self.limits.scale
-        return scale.unscaled(name, self._warn), scale.unscaled(name, self._outlier)
+        return self._limits_of[name]
 
     def predict(self, X: npt.ArrayLike, wavelengths: Axis | npt.ArrayLike | None = None) -> Judged:
         """Predict and judge.
@@ -125,11 +129,15 @@ class Judge:
 
     def _judged(self, X: Values, positions: Values | None) -> Judged:
         sums: list[Sums] = []
-        look = self.limits.shape.look(X, lambda residuals: sums.append(self.limits.usual_shape.sums(residuals)))
-        # The reasons look at the raw spectra once more, so operators that work in place are to take copies.
+        # The raw spectra are looked at meanwhile and for the reasons, so operators that work in place are to take copies.
         X.flags.writeable = False
-        y, treated = self.predictor.predict_arranged(X, positions)
-        place = self._space.place(treated)
+        with ThreadPoolExecutor(1) as beside:
+            looking = beside.submit(
+                self.limits.shape.look, X, lambda residuals: sums.append(self.limits.usual_shape.sums(residuals))
+            )
+            y, treated = self.predictor.predict_arranged(X, positions)
+            place = self._space.place(treated)
+            look = looking.result()
         excess = None if self._range is None else self._range.excess(y)
         statistics = {
             name: values

@@ -278,8 +278,9 @@ def _furthest(rows: Singles) -> Singles:
 def _longest_runs(differences: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """Number of points in the longest stretch whose differences are 0; 1 where none are."""
     runs = np.ones(len(differences), dtype=np.int64)
-    for row in np.flatnonzero((differences == 0).any(axis=1)):
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], (differences[row] == 0).astype(np.int8), [0]])))
+    equal = differences == 0
+    for row in np.flatnonzero(equal.any(axis=1)) if equal.any() else ():
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], equal[row].astype(np.int8), [0]])))
         runs[row] = int(np.max(edges[1::2] - edges[::2])) + 1
     return runs
 
