@@ -141,7 +141,8 @@ class MonitoringOptions(_Options):
         default=None,
         title="File of laboratory values",
         description=(
-            "CSV or other delimited text, Excel or Parquet with a column of sample ids and a column for each property, to be taken in "
+            "CSV or other delimited text, Excel or Parquet with a column of sample ids and a column for each property, "
+            "to be taken in "
             "first. What is known already adds nothing, so the file may grow and be named again."
         ),
     )
