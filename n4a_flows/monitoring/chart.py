@@ -7,8 +7,8 @@ rules say that limits were crossed:
 * `warning`: two of three consecutive samples lie beyond the same warning limit;
 * `bias`: the mean difference of the last 20 samples (of all, while there are fewer, from 5 on) differs from zero by a t-test. A
   chart is looked at again and again, so the test is as strict as the action limits: by chance it says so of 0.27 % of such means.
-  It goes on until a test at 95 % finds nothing any more. On its side the other two rules look meanwhile at how far samples lie
-  beyond that mean: a bias is one crossing, and not another one with each sample.
+  It goes on until a test at 95 % finds nothing any more. Meanwhile what the other two rules find on its side is one crossing each:
+  a bias is told once, and not again with each sample. What lies as far beyond the mean itself is told all the same.
 
 The first two are the first rules of the Western Electric Company's Statistical Quality Control Handbook (1956).
 """
@@ -178,68 +178,83 @@ def amount(value: float, unit: str | None) -> str:
     return f"{value:.3g}" + (f" {unit}" if unit else "")
 
 
+@dataclass(frozen=True)
+class _Lasting:
+    """What biases of one side there are: for each sample the number of the one that lasts then (0 for none), and its mean."""
+
+    number: npt.NDArray[np.int64]
+    mean: Values
+
+    def gathered(self, too_much: Values, limit: float, apart: int, least: int) -> list[tuple[int, ...]]:
+        """Rows of at least so many samples beyond a limit; those that are there because of the same bias together."""
+        alone, together = [], dict[int, list[int]]()
+        for row in _rows(np.flatnonzero(too_much > limit), apart):
+            number, members = int(self.number[row[0]]), list(row)
+            if len(row) < least:
+                continue
+            if number and np.sum(too_much[members] - self.mean[members] > limit) < least:
+                together.setdefault(number, []).extend(members)
+            else:
+                alone.append(row)
+        return [*alone, *map(tuple, together.values())]
+
+
 def _crossings(
     sample_ids: Sequence[str], differences: Values, error: float | None, unit: str | None
 ) -> Iterator[Crossing]:
     sides: tuple[tuple[Side, float], ...] = (("high", 1.0), ("low", -1.0))
     for side, sign in sides:
-        bias, told = _biased(sample_ids, sign * differences, unit, side)
-        yield from bias
+        too_much = sign * differences
+        biases, lasting = _biased(sample_ids, too_much, unit, side)
+        yield from biases
         if error is not None:
-            too_much = sign * differences - told
-            yield from _beyond_action(sample_ids, too_much, told, error, unit, side)
-            yield from _beyond_warning(sample_ids, too_much, told, error, unit, side)
+            yield from _beyond_action(sample_ids, too_much, lasting, ACTION * error, unit, side)
+            yield from _beyond_warning(sample_ids, too_much, lasting, WARNING * error, unit, side)
 
 
 def _beyond_action(
-    sample_ids: Sequence[str], too_much: Values, told: Values, error: float, unit: str | None, side: Side
+    sample_ids: Sequence[str], too_much: Values, lasting: _Lasting, limit: float, unit: str | None, side: Side
 ) -> Iterator[Crossing]:
-    for members in _rows(np.flatnonzero(too_much > ACTION * error), apart=1):
+    for members in lasting.gathered(too_much, limit, apart=1, least=1):
         names = tuple(sample_ids[i] for i in members)
-        most = f"{'' if len(names) == 1 else 'up to '}{amount(max(too_much[list(members)]), unit)}"
-        verb = "is" if len(names) == 1 else "are"
+        most = amount(np.max(too_much[list(members)]), unit)
         said = (
-            f"{_listed(names)} {verb} predicted {most} too {side}{_besides(told, members)}, beyond the action limit of "
-            f"{amount(ACTION * error, unit)}."
+            f"{names[0]} is predicted {most} too {side}, beyond the action limit of {amount(limit, unit)}."
+            if len(names) == 1
+            else f"{_listed(names)} are predicted up to {most} too {side}, beyond the action limit of {amount(limit, unit)}."
         )
         yield Crossing("action", side, members, names, said)
 
 
 def _beyond_warning(
-    sample_ids: Sequence[str], too_much: Values, told: Values, error: float, unit: str | None, side: Side
+    sample_ids: Sequence[str], too_much: Values, lasting: _Lasting, limit: float, unit: str | None, side: Side
 ) -> Iterator[Crossing]:
     # Of samples beyond the limit with at most one other in between, at least two.
-    for members in _rows(np.flatnonzero(too_much > WARNING * error), apart=2):
-        if len(members) < 2:
-            continue
+    for members in lasting.gathered(too_much, limit, apart=2, least=2):
         names = tuple(sample_ids[i] for i in members)
         said = (
-            f"{_listed(names)}: two of three consecutive samples are predicted too {side}{_besides(told, members)}, by more than "
-            f"the warning limit of {amount(WARNING * error, unit)}."
+            f"{_listed(names)}: two of three consecutive samples are predicted too {side}, by more than the warning limit of "
+            f"{amount(limit, unit)}."
         )
         yield Crossing("warning", side, members, names, said)
 
 
-def _besides(told: Values, members: Sequence[int]) -> str:
-    """What a sentence needs when a bias is told already, and this comes on top of it."""
-    return " besides the bias" if told[list(members)].any() else ""
-
-
-def _biased(sample_ids: Sequence[str], too_much: Values, unit: str | None, side: Side) -> tuple[list[Crossing], Values]:
-    """The crossings, and for each sample the mean of one that lasts then, else 0."""
-    found: list[Crossing] = []
-    told, means, limits = np.zeros(len(too_much)), np.zeros(len(too_much)), np.full(len(too_much), np.inf)
-    lasting = np.zeros(len(too_much), dtype=np.bool_)
-    for i in range(LEAST - 1, len(too_much)):
+def _biased(
+    sample_ids: Sequence[str], too_much: Values, unit: str | None, side: Side
+) -> tuple[list[Crossing], _Lasting]:
+    size = len(too_much)
+    means, limits, lasting = np.zeros(size), np.full(size, np.inf), np.zeros(size, dtype=np.bool_)
+    for i in range(LEAST - 1, size):
         window = too_much[max(0, i - WINDOW + 1) : i + 1]
         means[i], limits[i] = np.mean(window), bias_limit(window, _STRICT) or 0.0
         lasting[i] = means[i] > (bias_limit(window, _USUAL) or 0.0)
+    found: list[Crossing] = []
+    numbers = np.zeros(size, dtype=np.int64)
     for row in _rows(np.flatnonzero(lasting), apart=1):
         begun = [i for i in row if means[i] > limits[i]]
         if not begun:
             continue
         members = tuple(range(begun[0], row[-1] + 1))
-        told[list(members)] = means[list(members)]
         worst = max(begun, key=lambda i: means[i] - limits[i])
         start = max(0, worst - WINDOW + 1)
         said = (
@@ -247,7 +262,8 @@ def _biased(sample_ids: Sequence[str], too_much: Values, unit: str | None, side:
             f"{amount(means[worst], unit)} too {side} on average; by chance it would be at most {amount(limits[worst], unit)}."
         )
         found.append(Crossing("bias", side, members, tuple(sample_ids[i] for i in members), said))
-    return found, told
+        numbers[list(members)] = len(found)
+    return found, _Lasting(numbers, means)
 
 
 def _rows(places: npt.NDArray[np.intp], apart: int) -> list[tuple[int, ...]]:

@@ -63,7 +63,7 @@ def test_the_report_says_what_was_crossed_first() -> None:
     markdown = monitoring_markdown(report(("NIR-1", chart(60)), ("NIR-2", chart(30, more=1.5))))
     lines = [line for line in markdown.splitlines() if line]
     assert lines[0] == "# Monitoring: fat"
-    assert lines[1] == "**A limit was crossed once by 90 samples.**"
+    assert lines[1] == "**Limits were crossed 3 times by 90 samples.**"
     assert "fat, chain 0a1b2c3d, NIR-2: The 20 samples from" in markdown
     headings = [line for line in lines if line.startswith("## ")]
     assert headings == [
