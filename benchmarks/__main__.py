@@ -6,6 +6,7 @@ import argparse
 import json
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from benchmarks import machine, report
@@ -31,7 +32,8 @@ def main() -> None:
     if absent := set(asked) - set(contenders):
         print(f"Without {', '.join(sorted(absent))}: make bench makes their environments.", file=sys.stderr)
     options.folder.mkdir(parents=True, exist_ok=True)
-    bench = Bench(options.folder.resolve(), contenders, options.repeats, options.quick)
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=options.folder.resolve()))
+    bench = Bench(folder, contenders, options.repeats, options.quick)
     about = {
         "machine": machine.describe(bench.folder),
         "repeats": options.repeats,

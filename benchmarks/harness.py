@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import shutil
 import subprocess
 import sys
@@ -23,14 +24,22 @@ class UnavailableError(Exception):
     """A contender has no such thing, or failed at it; the text goes into the table."""
 
 
+PATIENCE = 60.0
+"""Seconds after which a single piece of work counts as not to be had; filling a store may take ten times that."""
+
+
 class Worker:
     """The process of one contender."""
 
     def __init__(self, contender: str, log: Path) -> None:
         self.contender = contender
         self._log = log.open("a")
+        self._opened: dict[str, Any] = {}
+        self._start()
+
+    def _start(self) -> None:
         self._process = subprocess.Popen(
-            [python_of(contender), "-m", "benchmarks.contenders", MODULES[contender]],
+            [python_of(self.contender), "-m", "benchmarks.contenders", MODULES[self.contender]],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -44,18 +53,27 @@ class Worker:
         Raises
         ------
         UnavailableError
-            When the contender has no such verb, or fails.
+            When the contender has no such verb, fails, or takes too long.
         """
+        if verb == "open":
+            self._opened = arguments
         self.ask(verb, **arguments)
-        return self.answer()
+        return self.answer(PATIENCE * 10 if verb in ("fill", "score", "delete_tenth", "nine_runs") else PATIENCE)
 
     def ask(self, verb: str, **arguments: Any) -> None:
         """Have something done, without waiting for it."""
         print(json.dumps({"verb": verb, "arguments": arguments}), file=self._process.stdin, flush=True)
 
-    def answer(self) -> Any:
-        """Wait for what was asked."""
+    def answer(self, patience: float = PATIENCE) -> Any:
+        """Wait for what was asked; a process that takes longer is ended, and another one opens its store."""
         assert self._process.stdout is not None
+        if not select.select([self._process.stdout], [], [], patience)[0]:
+            self._process.kill()
+            self._process.wait()
+            self._start()
+            if self._opened:
+                self("open", **self._opened)
+            raise UnavailableError(f"more than {patience:g} s, given up")
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"The process of {self.contender} ended; see {self._log.name}.")
@@ -70,7 +88,7 @@ class Worker:
         """End the process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(timeout=60)
+        self._process.wait(timeout=PATIENCE)
         self._log.close()
 
 

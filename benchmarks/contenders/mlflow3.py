@@ -44,7 +44,8 @@ class Contender(Base):
         self.uri = f"sqlite:///{self.folder}/store.db"
         mlflow.set_tracking_uri(self.uri)
         self.client = MlflowClient(tracking_uri=self.uri)
-        self.run_id = self.new_run()
+        first = self.client.search_experiments(filter_string="name LIKE 'bench %'", order_by=["creation_time ASC"])
+        self.run_id = first[0].experiment_id if first else self.new_run()
 
     def new_run(self) -> str:
         name = f"bench {time.time_ns()}"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contenders import ERA, MLFLOW, NEW, OURS
-from benchmarks.harness import Bench, UnavailableError
+from benchmarks.harness import PATIENCE, Bench, UnavailableError
 
 NAME = "processes"
 ABOUT = "processes that record into one store at once; what one pipeline takes, waiting included"
@@ -50,7 +50,7 @@ def _measure(bench: Bench, name: str, count: int, seconds: float) -> None:
             return
         for worker in workers:
             worker.ask("record_for", seconds=seconds)
-        answers = [worker.answer() for worker in workers]
+        answers = [worker.answer(seconds + PATIENCE) for worker in workers]
     finally:
         for worker in workers:
             worker.end()
