@@ -55,7 +55,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     ("n4a_flows.storage", "Probes", ("Probe", "ProbeReport")),
     ("n4a_flows.storage", "Artifacts as bytes", ("serialize", "SerializedArtifact", "PreparedArtifact")),
-    ("n4a_flows.storage", "The ledger of scored files", ("ScoredFile", "ScoredSample", "ScoredBatch")),
+    ("n4a_flows.storage", "The ledger of scored files", ("ScoredFile", "ScoredSample", "ScoredBatch", "LimitCrossing")),
     ("n4a_flows.storage", "The library", ("PipelineLibrary",)),
     (
         "n4a_flows.storage",
@@ -118,6 +118,8 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "n4a_flows.monitoring",
         "Laboratory values",
         (
+            "read_reference_values",
+            "ReferenceFile",
             "monitor",
             "MonitoringReport",
             "MonitoredChain",

@@ -8,6 +8,7 @@ from n4a_flows.monitoring.control import MonitoredChain, MonitoredGroup, Monitor
 from n4a_flows.monitoring.correction import Correction, correction_from_store, fit_correction, save_corrected_chain
 from n4a_flows.monitoring.judge import Judge, Judged
 from n4a_flows.monitoring.limits import Limits
+from n4a_flows.monitoring.reference_file import ReferenceFile, read_reference_values
 
 __all__ = [
     "Agreement",
@@ -23,6 +24,7 @@ __all__ = [
     "MonitoredChain",
     "MonitoredGroup",
     "MonitoringReport",
+    "ReferenceFile",
     "agreement",
     "checked_samples",
     "control_chart",
@@ -30,5 +32,6 @@ __all__ = [
     "fit_correction",
     "judge_batch",
     "monitor",
+    "read_reference_values",
     "save_corrected_chain",
 ]

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+import n4a_flows.monitoring
 import n4a_flows.spectra
 import n4a_flows.storage
 import n4a_flows.training
@@ -34,7 +35,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     [pipeline] = runner.last_recorded
     fold = predictions.row(by_predicate=(pl.col("fold_id") == "fold_0") & (pl.col("partition") == "val"), named=True)
     names: dict[str, Any] = {}
-    for room in (n4a_flows.storage, n4a_flows.spectra, n4a_flows.training):
+    for room in (n4a_flows.storage, n4a_flows.spectra, n4a_flows.monitoring, n4a_flows.training):
         names |= {name: getattr(room, name) for name in room.__all__}
     metrics = n4a_flows.training.metrics
     names |= {name: found for name, found in vars(metrics).items() if inspect.isfunction(found) and name[0] != "_"}
