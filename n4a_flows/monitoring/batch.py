@@ -179,7 +179,7 @@ class _Test:
 def _tests(tally: BatchTally, limits: Limits, false_alarms: float) -> list[_Test]:
     if tally.n == 0:
         return []
-    tests = [_share(tally, limits, false_alarms)]
+    tests = [_share(tally, limits, false_alarms), _outliers(tally, limits, false_alarms)]
     if tally.shape is None or tally.scores is None:
         return tests
     shape, scores = limits.usual_shape.drift(tally.shape), limits.usual_scores.drift(tally.scores)
@@ -214,12 +214,23 @@ def _tests(tally: BatchTally, limits: Limits, false_alarms: float) -> list[_Test
 
 
 def _share(tally: BatchTally, limits: Limits, false_alarms: float) -> _Test:
-    """Too many spectra that are not ok; the true rate of false alarms is itself only known as well as the calibration is large."""
     odd, n = tally.n - tally.counts.get("ok", 0), tally.n
-    beyond = int(np.sum(limits.joint > limits.level(false_alarms))) + 1
-    p = float(stats.betabinom.sf(odd - 1, n, beyond, len(limits.joint) + 1 - beyond))
     said = f"{odd} of {n} spectra are not ok, {false_alarms * n:.1f} were to be expected"
-    return _Test("share", p, odd / n, 0.0, 0.5, said)
+    return _Test("share", _p_of_odd(odd, n, limits, limits.level(false_alarms)), odd / n, 0.0, 0.5, said)
+
+
+def _outliers(tally: BatchTally, limits: Limits, false_alarms: float) -> _Test:
+    odd, n = tally.counts.get("outlier", 0) + tally.counts.get("rejected", 0), tally.n
+    p = _p_of_odd(odd, n, limits, limits.outlier_level(false_alarms))
+    return _Test("outliers", p, odd / n, 0.0, 0.5, f"{odd} of {n} spectra are outliers or have no prediction")
+
+
+def _p_of_odd(odd: int, n: int, limits: Limits, level: float) -> float:
+    """Probability of so many spectra beyond a level; the rate at which normal ones are is itself known only as well as the
+    calibration is large.
+    """
+    beyond = int(np.sum(limits.joint > level)) + 1
+    return float(stats.betabinom.sf(odd - 1, n, beyond, len(limits.joint) + 1 - beyond))
 
 
 def _y(batch: Moments, usual: Moments, count: float) -> _Test:

@@ -23,6 +23,7 @@ Values = npt.NDArray[np.float64]
 Verdict = Literal["ok", "warn", "outlier", "rejected"]
 
 _FEWEST_EQUAL = 5
+_PLACED = frozenset({"shape_peak", "amplitude"})
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,9 @@ class Judge:
             (name for name, levels in scaled.items() if levels[row] > self._warn),
             key=lambda name: (name == Y_EXCESS, -scaled[name][row]),
         )
-        where = dict(zip(("shape_peak", "amplitude"), self.limits.shape.where(spectrum), strict=True))
+        where = {}
+        if not _PLACED.isdisjoint(beyond):
+            where = dict(zip(("shape_peak", "amplitude"), self.limits.shape.where(spectrum), strict=True))
         said = [f"{run} neighbouring points have exactly the same value: a saturated or dead band"] if run else []
         for name in beyond:
             if name == TOGETHER:
