@@ -1,4 +1,7 @@
-"""The flows: train and record, predict new spectra, monitor, maintain, export."""
+"""The flows: train and record, predict new spectra, monitor, maintain, export.
+
+Their docstrings describe parameters as Google does: Prefect reads that, and shows it in the forms.
+"""
 
 from n4a_flows.flows.export import export
 from n4a_flows.flows.maintain import maintain

@@ -31,14 +31,15 @@ def export(
 ) -> ExportSummary:
     """Export a chain, a pipeline, a run, predictions or a template: written, read back and only then given its name.
 
-    Raises
-    ------
-    InvalidInputError
-        When the file name leads out of the folders for exports, or an option does not fit what is exported.
-    UnknownIdError, MissingFileError
-        When there is no such chain, pipeline or run, or no such template.
-    ArtifactMissingError, ArtifactCorruptError, BundleError, TemplateError
-        When the chain is not whole or the format cannot hold it, or the template is damaged.
+    Args:
+        store: The workspace. Where the form shows None, it is the block that the deployment names.
+        options: What is exported, and where to. A field that says nothing about what is exported is refused.
+
+    Raises:
+        InvalidInputError: When the file name leads out of the folders for exports, or an option does not fit what is exported.
+        UnknownIdError, MissingFileError: When there is no such chain, pipeline or run, or no such template.
+        ArtifactMissingError, ArtifactCorruptError, BundleError, TemplateError: When the chain is not whole or the format cannot
+            hold it, or the template is damaged.
     """
     options.refuse_what_does_not_fit()
     done = _EXPORTS[options.what](store, options)

@@ -40,19 +40,13 @@ def maintain(
     flow run pauses until somebody has looked at the plan and said yes. At the end a random share of the files is hashed and of
     the chains replayed.
 
-    Parameters
-    ----------
-    store
-        The workspace.
-    options
-        Which steps are taken; `dry_run` shows the plans and changes nothing.
+    Args:
+        store: The workspace. Where the form shows None, it is the block that the deployment names.
+        options: Which steps are taken, in this order. A dry run shows the plans and changes nothing.
 
-    Raises
-    ------
-    InvalidInputError
-        When the retention rules would keep no run that has ended.
-    StoreBusyError
-        When the store stays busy, or a backup is being made of it; what was done before stays done.
+    Raises:
+        InvalidInputError: When the retention rules would keep no run that has ended.
+        StoreBusyError: When the store stays busy, or a backup is being made of it; what was done before stays done.
     """
     done = Maintenance(options.dry_run, tasks.check(store), _database_size(store))
     if done.check.ok and options.reap:

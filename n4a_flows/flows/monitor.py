@@ -30,19 +30,14 @@ def monitor(
     Laboratory values are taken from a file first, where one is named; those that are known already add nothing. Each limit that
     was crossed is recorded once, and then sends the event `n4a.control.limit_crossed`.
 
-    Parameters
-    ----------
-    store
-        The workspace.
-    options
-        What is looked at, and where laboratory values come from.
+    Args:
+        store: The workspace. Where the form shows None, it is the block that the deployment names.
+        options: What is looked at, and where laboratory values come from.
 
-    Raises
-    ------
-    MissingFileError, SpectraError, InvalidInputError
-        When the file of laboratory values is not there, cannot be read, or does not have the columns; nothing was recorded then.
-    UnknownIdError
-        When there is no such chain.
+    Raises:
+        MissingFileError, SpectraError, InvalidInputError: When the file of laboratory values is not there, cannot be read, or does
+            not have the columns; nothing was recorded then.
+        UnknownIdError: When there is no such chain.
     """
     added, rejected = _take_in(store, options)
     since = None if options.days is None else now() - timedelta(days=options.days)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from os import PathLike, fspath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from n4a_flows.reports import Exportable
 from n4a_flows.spectra import Signal, Unit
 from n4a_flows.storage.errors import InvalidInputError
+from n4a_flows.training.forms import Form
 
 
 def _as_text(value: Any) -> Any:
@@ -20,7 +21,7 @@ PathText = Annotated[str, BeforeValidator(_as_text)]
 """A path; a `Path` is taken too."""
 
 
-class _Options(BaseModel):
+class _Options(Form):
     model_config = ConfigDict(extra="forbid")
 
 

@@ -57,29 +57,22 @@ def predict_new_spectra(
     A chain with limits gives each sample an interval and a verdict with reasons, and the new samples together one as a batch. A
     batch whose check samples are wrong or missing is not released.
 
-    Parameters
-    ----------
-    store
-        The workspace that holds the chain and the ledger of scored files.
-    chain
-        Id or alias of a chain, `"best"` (with the dataset in the options), or a list of these.
-    files
-        A folder (its sub-folders too), a glob, a file, or a list of these; the folder `incoming` of the workspace when left out.
-    options
-        How it is predicted.
+    Args:
+        store: The workspace that holds the chain and the ledger of scored files. Where the form shows None, it is the block that
+            the deployment names.
+        chain: Id or alias of a chain, such as `tecator/fat/champion`; `best`, with the dataset in the options; or a list of these.
+        files: A folder (its sub-folders too), a glob, a file, or a list of these; the folder `incoming` of the workspace when left
+            out.
+        options: How files are read and judged, and what is written.
 
-    Raises
-    ------
-    MissingFileError
-        When a folder or file named here does not exist.
-    UnknownIdError
-        When there is no such chain.
-    InvalidInputError
-        When the results cannot be written as the options say, or the check samples have no meaning for the chains.
-    BatchNotReleasedError
-        When a check sample is outside its limits or missing; everything is recorded by then, and nothing written for the LIMS.
-    QuarantineError
-        When more than the allowed share of the new files was quarantined; everything is recorded by then.
+    Raises:
+        MissingFileError: When a folder or file named here does not exist.
+        UnknownIdError: When there is no such chain.
+        InvalidInputError: When the results cannot be written as the options say, or the check samples have no meaning for the
+            chains.
+        BatchNotReleasedError: When a check sample is outside its limits or missing; everything is recorded by then, and nothing
+            written for the LIMS.
+        QuarantineError: When more than the allowed share of the new files was quarantined; everything is recorded by then.
     """
     files = _incoming(store) if files is None else files
     about = {name: value for name in ("instrument", "product") if (value := getattr(options, name)) is not None}

@@ -13,19 +13,14 @@ from prefect.blocks.core import Block
 def tell(subject: str, text: str, notification: str | None = None) -> None:
     """Say something in the log and in a report, and send it where a notification block is named.
 
-    Parameters
-    ----------
-    subject
-        What it is about, in a few words.
-    text
-        What happened.
-    notification
-        A saved notification block as `TYPE/NAME`, for example `slack-webhook/lab`; without one nothing is sent anywhere.
+    Args:
+        subject: What it is about, in a few words.
+        text: What happened.
+        notification: A saved notification block as `TYPE/NAME`, for example `slack-webhook/lab`; without one nothing is sent
+            anywhere.
 
-    Raises
-    ------
-    ValueError
-        When there is no such block.
+    Raises:
+        ValueError: When there is no such block.
     """
     get_run_logger().warning("%s: %s", subject, text)
     create_markdown_artifact(key="n4a-notice", description=subject, markdown=f"# {subject}\n\n{text}\n")

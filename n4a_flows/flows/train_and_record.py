@@ -57,31 +57,21 @@ def train_and_record(
     and recorded as they come, each chunk in one transaction, by the process of the flow. A flow that raises marks its
     run failed.
 
-    Parameters
-    ----------
-    store
-        The workspace to record in.
-    dataset
-        A file, a list of files that make one set, or the name of a shipped set.
-    target
-        The column to predict, or a list; may be left out when the dataset has just one.
-    pipeline
-        The definition: a list of steps, or a dict that holds one under `pipeline` or `steps`; or the name of a template, of
-        the library of the workspace or of those that come with the package.
-    options
-        How it is trained.
+    Args:
+        store: The workspace to record in. Where the form shows None, it is the block that the deployment names.
+        dataset: A spectra file, a list of files that make one set, or the name of a shipped set: `tecator`.
+        target: The column to predict, or a list; may be left out when the dataset has just one.
+        pipeline: The name of a template, such as `snv_pls`, of the library of the workspace or of those that come with the package.
+            Or a definition: a list of steps, or a dict that holds one under `pipeline` or `steps`.
+        options: How it is trained, tested and compared.
 
-    Raises
-    ------
-    MissingFileError, SpectraError, InvalidInputError
-        When the dataset is not there, cannot be read, or has no such target, or there is no such template; nothing has been
-        recorded then.
-    TemplateError
-        When the file of the template is damaged; nothing has been recorded then.
-    DefinitionError, UntrustedError
-        When the definition is wrong, or names a class that the block does not allow; nothing has been recorded then.
-    TrainingError
-        When every pipeline failed; the run is recorded as failed then.
+    Raises:
+        MissingFileError, SpectraError, InvalidInputError: When the dataset is not there, cannot be read, or has no such target, or
+            there is no such template; nothing has been recorded then.
+        TemplateError: When the file of the template is damaged; nothing has been recorded then.
+        DefinitionError, UntrustedError: When the definition is wrong, or names a class that the block does not allow; nothing has
+            been recorded then.
+        TrainingError: When every pipeline failed; the run is recorded as failed then.
     """
     if pipeline is None:
         raise DefinitionError("No pipeline given: define one as a list of steps that ends with a model.")

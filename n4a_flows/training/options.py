@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from n4a_flows.storage.codecs import DEFAULT_ALLOWED_MODULES
 from n4a_flows.storage.errors import InvalidInputError
+from n4a_flows.training.forms import Form
 from n4a_flows.training.metrics import DEFAULT_METRIC, METRICS, Metric, Task
 
 DEFAULT_SPLIT_COLUMN = "split"
 
 
-class TrainingOptions(BaseModel):
+class TrainingOptions(Form):
     """Options of a training."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -101,7 +102,7 @@ class TrainingOptions(BaseModel):
     champion: bool = Field(
         default=False,
         description=(
-            "Let the best chain of each target take the alias <dataset>/<target>/champion if it is better than the one "
+            "Let the best chain of each target take the alias DATASET/TARGET/champion if it is better than the one "
             "that has it."
         ),
     )
