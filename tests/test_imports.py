@@ -8,7 +8,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("room", ["storage", "spectra", "training", "reports"])
+@pytest.mark.parametrize("room", ["storage", "spectra", "monitoring", "training", "reports"])
 def test_pure_rooms_import_without_prefect(room: str) -> None:
     code = f"""
 import sys

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.interpolate import CubicSpline
 
 from n4a_flows.monitoring import monitor, save_corrected_chain
-from n4a_flows.spectra import Spectra, load_tecator
+from n4a_flows.spectra import Spectra, load_tecator, read_spectra
 from n4a_flows.storage import WorkspaceStore
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.errors import UnknownIdError
@@ -17,6 +20,10 @@ from n4a_flows.training import PipelineRunner
 from n4a_flows.training.metrics import rmse
 
 Score = Callable[..., None]
+
+SHARED = Path(os.environ.get("N4A_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
+NIRSOIL = SHARED / "sets" / "nirsoil" / "nirsoil_4nm.csv"
+PLS = "sklearn.cross_decomposition.PLSRegression"
 
 
 def laboratory(store: WorkspaceStore, spectra: Spectra, more: float = 0.0) -> None:
@@ -142,6 +149,42 @@ def test_the_same_crossing_has_the_same_name_when_more_samples_come(
     assert len(new_ones) == len(later) - len(first)
     assert store.record_crossings(later) == []
     assert store.limit_crossings(chain)["crossing_id"].n_unique() == len(later)
+
+
+@pytest.mark.skipif(not NIRSOIL.is_file(), reason="no shared data (N4A_TEST_DATA, ../shared/data)")
+def test_soils_that_were_not_trained_on_are_in_control_until_the_instrument_changes(
+    tmp_path: Path, score: Score
+) -> None:
+    """Nitrogen of 160 soils, RMSEP in its unit: 0.80 as they are, 0.85 with wavelengths 4 nm off, 0.80 with the bias corrected."""
+    soils = read_spectra(NIRSOIL, target="Nt", signal="absorbance")
+    runner = PipelineRunner(tmp_path / "ws")
+    runner.run(
+        ["chemotools.scatter.StandardNormalVariate", {"model": {"class": PLS, "params": {"n_components": 12}}}],
+        soils,
+        "Nt",
+    )
+    chain = str(runner.last_recorded[0].chain_id)
+    held_out = np.flatnonzero((soils.metadata["split"] == "test") & np.isfinite(soils.targets["Nt"]))
+    new = soils.take(np.random.default_rng(0).permutation(held_out))
+    nm = soils.axis.values
+    shifted = CubicSpline(nm, new.X, axis=1)(np.clip(nm + 4.0, nm[0], nm[-1]))
+    with WorkspaceStore(tmp_path / "ws") as store:
+        score(store, chain, new.X, new.sample_ids, "1.csv", instrument="NIR-1")
+        score(store, chain, shifted, new.sample_ids, "2.csv", instrument="NIR-2")
+        store.add_reference_values(dict(zip(new.sample_ids, new.targets["Nt"].tolist(), strict=True)), "Nt")
+        [found] = monitor(store).chains
+        first, second = (group.chart for group in found.groups)
+        assert not first.agreement.bias_differs
+        assert second.agreement.bias_differs
+        assert ["bias" in {one.rule for one in each.crossings} for each in (first, second)] == [False, True]
+        # Errors of soils are not normal: as in cross-validation, some lie beyond the action limits.
+        assert found.beyond_action is not None
+        assert 0.01 < found.beyond_action < 0.03
+        corrected = save_corrected_chain(store, chain, "bias", instrument="NIR-2")
+        score(store, corrected, shifted, new.sample_ids, "3.csv", instrument="NIR-2")
+        [mended] = monitor(store, corrected).chains
+        assert mended.agreement.rmsep < 0.96 * second.agreement.rmsep
+        assert mended.agreement.rmsep == pytest.approx(first.agreement.rmsep, rel=0.02)
 
 
 def test_classes_are_left_out_and_an_unknown_chain_is_refused(
