@@ -52,10 +52,13 @@ def _described(client: SyncPrefectClient, deployment: Any) -> dict[str, Any]:
         "form": deployment.parameter_openapi_schema,
         "schedules": [(one.schedule.model_dump(exclude={"anchor_date"}), one.active) for one in deployment.schedules],
         "limit": (deployment.global_concurrency_limit.limit, deployment.concurrency_options.collision_strategy),
-        "triggers": [
-            one.model_dump(exclude={"id": True, "trigger": {"id"}}, exclude_none=True)
-            for one in client.read_resource_related_automations(f"prefect.deployment.{deployment.id}")
-        ],
+        "triggers": sorted(
+            (
+                one.model_dump(exclude={"id": True, "trigger": {"id"}}, exclude_none=True)
+                for one in client.read_resource_related_automations(f"prefect.deployment.{deployment.id}")
+            ),
+            key=lambda one: str(one["name"]),
+        ),
     }
 
 
