@@ -12,7 +12,6 @@ from typing import Any, Literal
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from n4a_flows.storage import queries
 from n4a_flows.storage.artifacts import TEMPORARY_PREFIX, sync_folder
@@ -118,13 +117,13 @@ def write_json(target: Path, value: Any) -> Path:
 
 def write_yaml(target: Path, value: Any) -> Path:
     """Write YAML that `safe_load` reads, keys in their order, UTF-8."""
-    data = yaml.dump(value, Dumper=_YAML_DUMPER, sort_keys=False, allow_unicode=True).encode()
-    return write_file(target, data, lambda found: _equal(yaml.load(found, Loader=_YAML_LOADER), value))
+    import yaml  # takes a while, and little needs it
 
-
-# The same in C, where PyYAML was built with it: ten times as fast.
-_YAML_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    # The same in C, where PyYAML was built with it: ten times as fast.
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    data = yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True).encode()
+    return write_file(target, data, lambda found: _equal(yaml.load(found, Loader=loader), value))
 
 
 def _equal(one: Any, other: Any) -> bool:

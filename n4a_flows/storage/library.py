@@ -13,8 +13,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from n4a_flows.storage import exports
 from n4a_flows.storage.artifacts import write_durably
 from n4a_flows.storage.errors import (
@@ -395,6 +393,8 @@ def _metrics_of_folder(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.yaml"
     if not path.is_file():
         return {}
+    import yaml  # takes a while, and only such folders need it
+
     try:
         manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import psutil
-
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.session import Session
 
@@ -107,6 +105,8 @@ def _host() -> str:
 
 def _started(pid: int) -> datetime | None:
     """When a process of this host began, naive UTC; None when there is none that runs."""
+    import psutil  # takes a while, and who only reads needs it not
+
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:

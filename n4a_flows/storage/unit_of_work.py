@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from n4a_flows.storage.database import Database
 from n4a_flows.storage.errors import TransactionError
 from n4a_flows.storage.session import Session
+
+if TYPE_CHECKING:
+    from asyncio import Task
 
 
 class UnitOfWork:
@@ -63,9 +66,11 @@ class UnitOfWork:
             self._database.close_session(session, commit=commit and self._doomed_by is None)
 
 
-def _here() -> tuple[int, int, asyncio.Task[Any] | None]:
+def _here() -> tuple[int, int, Task[Any] | None]:
+    # Whoever runs a task has imported asyncio; importing it here would only take time.
+    asyncio = sys.modules.get("asyncio")
     try:
-        task = asyncio.current_task()
+        task = None if asyncio is None else asyncio.current_task()
     except RuntimeError:
         task = None
     return os.getpid(), threading.get_ident(), task
