@@ -182,7 +182,7 @@ def test_references_are_counted_as_chains_name_them(tmp_path: Path, tecator: Spe
             "SELECT a.operator_class, a.ref_count, sum(c.count) FROM artifacts a LEFT JOIN chain_artifacts c "
             "USING (artifact_id) GROUP BY a.artifact_id, a.operator_class, a.ref_count"
         ).fetchall()
-    assert len(counts) == 1 + 6 + 6 + 6 + 2  # SNV for both, six scalers, twice six models, two probes
+    assert len(counts) == 1 + 6 + 6 + 6 + 2 + 2  # SNV for both, six scalers, twice six models, two probes, two limits
     assert all(saved == named for _, saved, named in counts)
     assert [saved for name, saved, _ in counts if name.endswith("StandardNormalVariate")] == [2]
 
