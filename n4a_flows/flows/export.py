@@ -32,7 +32,7 @@ def export(
     """Export a chain, a pipeline, a run, predictions or a template: written, read back and only then given its name.
 
     Args:
-        store: The workspace. Where the form shows None, it is the block that the deployment names.
+        store: The workspace. Where the form names none, it is the block of the deployment.
         options: What is exported, and where to. A field that says nothing about what is exported is refused.
 
     Raises:
@@ -70,9 +70,11 @@ class _Exported:
 
 
 def _chain(store: WorkspaceStoreBlock, options: ExportOptions) -> _Exported:
-    (chain_id,) = chosen_chains(store, options.chain, options.dataset, options.target)
-    path = tasks.export_chain(store, chain_id, options.file_name or f"{chain_id}.{options.format}", options.format)
-    chain = tasks.get_chain(store, chain_id) or {}
+    (name,) = chosen_chains(store, options.chain, options.dataset, options.target)
+    # An alias may be moved meanwhile: what is exported is the chain that it names now.
+    chain = tasks.get_chain(store, name) or {}
+    chain_id = str(chain.get("chain_id", name))
+    path = tasks.export_chain(store, chain_id, options.file_name or f"{name}.{options.format}", options.format)
     columns = {"dataset": "dataset_name", "preprocessing": "preprocessings", "model": "model_class"}
     return _Exported(path, chain_id, _rows("chain", chain_id, chain, columns))
 

@@ -41,7 +41,7 @@ def maintain(
     the chains replayed.
 
     Args:
-        store: The workspace. Where the form shows None, it is the block that the deployment names.
+        store: The workspace. Where the form names none, it is the block of the deployment.
         options: Which steps are taken, in this order. A dry run shows the plans and changes nothing.
 
     Raises:

@@ -31,7 +31,7 @@ def monitor(
     was crossed is recorded once, and then sends the event `n4a.control.limit_crossed`.
 
     Args:
-        store: The workspace. Where the form shows None, it is the block that the deployment names.
+        store: The workspace. Where the form names none, it is the block of the deployment.
         options: What is looked at, and where laboratory values come from.
 
     Raises:

@@ -58,8 +58,8 @@ def predict_new_spectra(
     batch whose check samples are wrong or missing is not released.
 
     Args:
-        store: The workspace that holds the chain and the ledger of scored files. Where the form shows None, it is the block that
-            the deployment names.
+        store: The workspace that holds the chain and the ledger of scored files. Where the form names none, it is the block of the
+            deployment.
         chain: Id or alias of a chain, such as `tecator/fat/champion`; `best`, with the dataset in the options; or a list of these.
         files: A folder (its sub-folders too), a glob, a file, or a list of these; the folder `incoming` of the workspace when left
             out.

@@ -58,7 +58,7 @@ def train_and_record(
     run failed.
 
     Args:
-        store: The workspace to record in. Where the form shows None, it is the block that the deployment names.
+        store: The workspace to record in. Where the form names none, it is the block of the deployment.
         dataset: A spectra file, a list of files that make one set, or the name of a shipped set: `tecator`.
         target: The column to predict, or a list; may be left out when the dataset has just one.
         pipeline: The name of a template, such as `snv_pls`, of the library of the workspace or of those that come with the package.

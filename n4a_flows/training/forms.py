@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, GetJsonSchemaHandler, model_validator
+from pydantic import (
+    BaseModel,
+    GetJsonSchemaHandler,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -24,10 +31,22 @@ class Form(BaseModel):
     def _empty_is_none(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        optional = {
-            name for name, field in cls.model_fields.items() if not field.is_required() and field.default is None
+        return {
+            name: None if value in ("", []) and cls._may_be_left_out(name) else value for name, value in values.items()
         }
-        return {name: None if name in optional and value in ("", []) else value for name, value in values.items()}
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        if not info.mode_is_json():
+            return values
+        # The UI sends back what it was given, and the server takes no null for a select.
+        return {name: value for name, value in values.items() if value is not None or not self._may_be_left_out(name)}
+
+    @classmethod
+    def _may_be_left_out(cls, name: str) -> bool:
+        field = cls.model_fields.get(name)
+        return field is not None and not field.is_required() and field.default is None
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -38,17 +57,16 @@ class Form(BaseModel):
 
 
 def _may_be_empty(field: dict[str, Any]) -> None:
-    """Describe a field that may be None as one of its other type; the server takes null for it all the same."""
+    """Describe a field that may be None as one of its other type."""
     choices = [choice for choice in field.get("anyOf", ()) if choice != _NULL]
     if len(choices) == len(field.get("anyOf", ())) or field.get("default") is not None:
         return
     if all("enum" in choice for choice in choices):
-        plain = {"type": "string", "enum": [value for choice in choices for value in choice["enum"]] + [None]}
+        plain = {"type": "string", "enum": [value for choice in choices for value in choice["enum"]]}
     elif len(choices) == 1 and choices[0].get("type") in _PLAIN:
         (plain,) = choices
     else:
         return
-    # With a default of null the server would refuse null.
     for key in ("anyOf", "default"):
         field.pop(key, None)
     field.update(plain)

@@ -58,7 +58,8 @@ class FileVerbs(ReplayVerbs, PredictionVerbs):
         if format not in bundles.FORMATS:
             raise InvalidInputError(f"Unknown bundle format {format!r}: use 'n4a' or 'n4a.py'.")
         with self._reading("export_chain") as session:
-            package = collecting.whole_chain(session, self._files, aliases.resolve(session, chain_id))
+            chain_id = aliases.resolve(session, chain_id)
+            package = collecting.whole_chain(session, self._files, chain_id)
         if format == "n4a":
             path = exports.output_file(output_path, ".n4a")
             data = writer.to_bundle(package)
