@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import Any, cast
 
 import yaml
+from prefect.blocks.core import Block
 from prefect.client.schemas.objects import ConcurrencyLimitConfig
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events import DeploymentTriggerTypes
@@ -31,13 +32,22 @@ def _deployment(entry: dict[str, Any]) -> RunnerDeployment:
         name=entry["name"],
         description=entry["description"],
         tags=entry["tags"],
-        parameters=entry["parameters"],
+        parameters={name: _by_id(value) for name, value in entry["parameters"].items()},
         schedules=[_schedule(**said) for said in entry.get("schedules", ())],
         concurrency_limit=ConcurrencyLimitConfig(**entry["concurrency_limit"]),
         triggers=[_TRIGGER.validate_python(said) for said in entry.get("triggers", ())],
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
     return cast(RunnerDeployment, made)  # outside of async code, which its type does not say
+
+
+def _by_id(value: Any) -> Any:
+    """A reference to a block as the pickers of the UI show it: by id. They show none for a slug, though it is taken."""
+    reference = value.get("$ref") if isinstance(value, dict) else None
+    if not isinstance(reference, dict) or "block_document_slug" not in reference:
+        return value
+    block = cast(Block, Block.load(reference["block_document_slug"]))
+    return {"$ref": {"block_document_id": str(block._block_document_id)}}
 
 
 def _schedule(interval: float | None = None, **said: Any) -> Schedule:

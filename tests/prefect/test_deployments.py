@@ -48,7 +48,7 @@ def _described(client: SyncPrefectClient, deployment: Any) -> dict[str, Any]:
         "entrypoint": deployment.entrypoint,
         "description": deployment.description,
         "tags": deployment.tags,
-        "parameters": deployment.parameters,
+        "parameters": deployment.parameters | _store_by_slug(client, deployment.parameters),
         "form": deployment.parameter_openapi_schema,
         "schedules": [(one.schedule.model_dump(exclude={"anchor_date"}), one.active) for one in deployment.schedules],
         "limit": (deployment.global_concurrency_limit.limit, deployment.concurrency_options.collision_strategy),
@@ -60,6 +60,15 @@ def _described(client: SyncPrefectClient, deployment: Any) -> dict[str, Any]:
             key=lambda one: str(one["name"]),
         ),
     }
+
+
+def _store_by_slug(client: SyncPrefectClient, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The block by its slug, as `prefect deploy` keeps it, where it is given by its id."""
+    identity = parameters.get("store", {}).get("$ref", {}).get("block_document_id")
+    if identity is None:
+        return {}
+    block = client.read_block_document(identity)
+    return {"store": {"$ref": {"block_document_slug": f"{block.block_type.slug}/{block.name}"}}}
 
 
 def test_a_lab_and_a_first_try_have_the_same_deployments(on_the_server: dict[str, dict[str, Any]]) -> None:
