@@ -15,11 +15,12 @@ The first two are the first rules of the Western Electric Company's Statistical 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,8 +54,8 @@ class Crossing:
         `"high"` when predictions are above the laboratory values, else `"low"`.
     members
         Where in the chart the samples stand, counted from 0: those beyond the limit; of the bias those at which the mean differed.
-    sample_ids
-        The samples.
+    sample_ids, began_at
+        All of the samples, also those before the chart begins, and when the first one was predicted (naive UTC).
     said
         All of it in words.
     """
@@ -63,6 +64,7 @@ class Crossing:
     side: Side
     members: tuple[int, ...]
     sample_ids: tuple[str, ...]
+    began_at: datetime
     said: str
 
 
@@ -121,6 +123,7 @@ def control_chart(
     *,
     unit: str | None = None,
     confidence: float = 0.95,
+    since: datetime | None = None,
 ) -> ControlChart:
     """Draw up the chart of samples that are in the order of time.
 
@@ -136,11 +139,13 @@ def control_chart(
         Unit of the target, for the words.
     confidence
         Of the limits of bias and slope in `agreement`.
+    since
+        Where the chart begins. Earlier samples are only looked at to tell what had begun before: it is the same crossing still.
 
     Raises
     ------
     InvalidInputError
-        When lengths differ, a value is not finite, the times go back or the error is not above zero.
+        When lengths differ, a value is not finite, the times go back, no sample is late enough or the error is not above zero.
 
     Examples
     --------
@@ -160,22 +165,44 @@ def control_chart(
         raise InvalidInputError("The samples of a control chart must be in the order of time.")
     if error is not None and not (np.isfinite(error) and error > 0):
         raise InvalidInputError(f"The limits of a control chart need an error above zero, not {error!r}.")
-    crossings = sorted(_crossings(sample_ids, y_hat - y, error, unit), key=lambda one: (one.members, one.rule))
+    start = 0 if since is None else bisect_left(scored_at, since)
+    samples = _Samples(sample_ids, scored_at, unit)
+    found = sorted(_crossings(samples, y_hat - y, error), key=lambda one: (one.members, one.rule))
+    crossings = [
+        replace(one, members=tuple(i - start for i in one.members if i >= start))
+        for one in found
+        if one.members[-1] >= start
+    ]
     return ControlChart(
-        tuple(sample_ids),
-        tuple(scored_at),
-        y,
-        y_hat,
+        tuple(sample_ids[start:]),
+        tuple(scored_at[start:]),
+        y[start:],
+        y_hat[start:],
         error,
         unit,
-        agreement(y, y_hat, confidence),
+        agreement(y[start:], y_hat[start:], confidence),
         tuple(crossings),
     )
 
 
-def amount(value: float, unit: str | None) -> str:
-    """A difference for a sentence: three digits and the unit."""
-    return f"{value:.3g}" + (f" {unit}" if unit else "")
+class _Samples(NamedTuple):
+    """The samples of a chart, and what words about them need."""
+
+    ids: Sequence[str]
+    times: Sequence[datetime]
+    unit: str | None
+
+    def crossing(self, rule: Rule, side: Side, members: tuple[int, ...], said: str) -> Crossing:
+        return Crossing(rule, side, members, tuple(self.ids[i] for i in members), self.times[members[0]], said)
+
+    def amount(self, value: float) -> str:
+        return f"{value:.3g}" + (f" {self.unit}" if self.unit else "")
+
+    def listed(self, members: Sequence[int]) -> str:
+        """The first ids, and how many more there are."""
+        shown = members if len(members) <= 4 else members[:3]
+        more = f" and {len(members) - 3} more" if len(members) > 4 else ""
+        return ", ".join(self.ids[i] for i in shown) + more
 
 
 @dataclass(frozen=True)
@@ -199,49 +226,40 @@ class _Lasting:
         return [*alone, *map(tuple, together.values())]
 
 
-def _crossings(
-    sample_ids: Sequence[str], differences: Values, error: float | None, unit: str | None
-) -> Iterator[Crossing]:
+def _crossings(samples: _Samples, differences: Values, error: float | None) -> Iterator[Crossing]:
     sides: tuple[tuple[Side, float], ...] = (("high", 1.0), ("low", -1.0))
     for side, sign in sides:
         too_much = sign * differences
-        biases, lasting = _biased(sample_ids, too_much, unit, side)
+        biases, lasting = _biased(samples, too_much, side)
         yield from biases
         if error is not None:
-            yield from _beyond_action(sample_ids, too_much, lasting, ACTION * error, unit, side)
-            yield from _beyond_warning(sample_ids, too_much, lasting, WARNING * error, unit, side)
+            yield from _beyond_action(samples, too_much, lasting, ACTION * error, side)
+            yield from _beyond_warning(samples, too_much, lasting, WARNING * error, side)
 
 
 def _beyond_action(
-    sample_ids: Sequence[str], too_much: Values, lasting: _Lasting, limit: float, unit: str | None, side: Side
+    samples: _Samples, too_much: Values, lasting: _Lasting, limit: float, side: Side
 ) -> Iterator[Crossing]:
     for members in lasting.gathered(too_much, limit, apart=1, least=1):
-        names = tuple(sample_ids[i] for i in members)
-        most = amount(np.max(too_much[list(members)]), unit)
-        said = (
-            f"{names[0]} is predicted {most} too {side}, beyond the action limit of {amount(limit, unit)}."
-            if len(names) == 1
-            else f"{_listed(names)} are predicted up to {most} too {side}, beyond the action limit of {amount(limit, unit)}."
-        )
-        yield Crossing("action", side, members, names, said)
+        verb = "is predicted" if len(members) == 1 else "are predicted up to"
+        most, at_most = samples.amount(np.max(too_much[list(members)])), samples.amount(limit)
+        said = f"{samples.listed(members)} {verb} {most} too {side}, beyond the action limit of {at_most}."
+        yield samples.crossing("action", side, members, said)
 
 
 def _beyond_warning(
-    sample_ids: Sequence[str], too_much: Values, lasting: _Lasting, limit: float, unit: str | None, side: Side
+    samples: _Samples, too_much: Values, lasting: _Lasting, limit: float, side: Side
 ) -> Iterator[Crossing]:
     # Of samples beyond the limit with at most one other in between, at least two.
     for members in lasting.gathered(too_much, limit, apart=2, least=2):
-        names = tuple(sample_ids[i] for i in members)
         said = (
-            f"{_listed(names)}: two of three consecutive samples are predicted too {side}, by more than the warning limit of "
-            f"{amount(limit, unit)}."
+            f"{samples.listed(members)}: two of three consecutive samples are predicted too {side}, by more than the warning "
+            f"limit of {samples.amount(limit)}."
         )
-        yield Crossing("warning", side, members, names, said)
+        yield samples.crossing("warning", side, members, said)
 
 
-def _biased(
-    sample_ids: Sequence[str], too_much: Values, unit: str | None, side: Side
-) -> tuple[list[Crossing], _Lasting]:
+def _biased(samples: _Samples, too_much: Values, side: Side) -> tuple[list[Crossing], _Lasting]:
     size = len(too_much)
     means, limits, lasting = np.zeros(size), np.full(size, np.inf), np.zeros(size, dtype=np.bool_)
     for i in range(LEAST - 1, size):
@@ -257,11 +275,12 @@ def _biased(
         members = tuple(range(begun[0], row[-1] + 1))
         worst = max(begun, key=lambda i: means[i] - limits[i])
         start = max(0, worst - WINDOW + 1)
+        mean, chance = samples.amount(means[worst]), samples.amount(limits[worst])
         said = (
-            f"The {worst - start + 1} samples from {sample_ids[start]} to {sample_ids[worst]} are predicted "
-            f"{amount(means[worst], unit)} too {side} on average; by chance it would be at most {amount(limits[worst], unit)}."
+            f"The {worst - start + 1} samples from {samples.ids[start]} to {samples.ids[worst]} are predicted {mean} too {side} on "
+            f"average; by chance it would be at most {chance}."
         )
-        found.append(Crossing("bias", side, members, tuple(sample_ids[i] for i in members), said))
+        found.append(samples.crossing("bias", side, members, said))
         numbers[list(members)] = len(found)
     return found, _Lasting(numbers, means)
 
@@ -270,8 +289,3 @@ def _rows(places: npt.NDArray[np.intp], apart: int) -> list[tuple[int, ...]]:
     """Places that follow each other at most this far apart, together."""
     ends = np.flatnonzero(np.diff(places) > apart) + 1
     return [tuple(part.tolist()) for part in np.split(places, ends) if part.size]
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"

@@ -125,7 +125,7 @@ def monitor(
     target
         Only this property.
     since
-        Only samples that were predicted then or later; naive UTC.
+        Only samples that were predicted then or later; naive UTC. What was crossed before and goes on is the same crossing still.
     confidence
         Of the limits of bias and slope.
 
@@ -152,25 +152,29 @@ def monitor(
     >>> monitored.agreement.n, round(monitored.agreement.rmsep, 1), round(monitored.error, 1)
     (43, 2.0, 2.1)
     """
-    pairs = store.reference_pairs(chain, target, since).filter(pl.col("y").is_finite())
+    pairs = store.reference_pairs(chain, target).filter(pl.col("y").is_finite())
     if chain is not None and pairs.is_empty():
         store.get_chain_context(chain)
-    chains = [_chain(store, frame, confidence) for frame in pairs.partition_by("chain_digest", "target")]
+    since = since or datetime.min
+    # Charts with recent samples, but all of their samples.
+    pairs = pairs.filter(pl.col("scored_at").max().over("chain_digest", "target", "instrument", "product") >= since)
+    chains = [_chain(store, frame, confidence, since) for frame in pairs.partition_by("chain_digest", "target")]
     chains.sort(key=lambda one: max(max(group.chart.scored_at) for group in one.groups), reverse=True)
     chains.sort(key=lambda one: one.target or "")
     return MonitoringReport(tuple(chains))
 
 
-def _chain(store: WorkspaceStore, frame: pl.DataFrame, confidence: float) -> MonitoredChain:
+def _chain(store: WorkspaceStore, frame: pl.DataFrame, confidence: float, since: datetime) -> MonitoredChain:
     ids = frame["chain_id"].unique(maintain_order=True).to_list()[::-1]
     errors, error_from = next(filter(None, (_cross_validated(store, chain_id) for chain_id in ids)), (None, None))
     error = None if errors is None else float(np.sqrt(np.mean(errors**2)))
     unit = next((context.unit for context in map(partial(_context, store), ids) if context and context.unit), None)
+    recent = pl.col("scored_at") >= since
     groups = [
         MonitoredGroup(
             part["instrument"][0],
             part["product"][0],
-            dict(part["verdict"].drop_nulls().value_counts(sort=True).iter_rows()),
+            dict(part.filter(recent)["verdict"].drop_nulls().value_counts(sort=True).iter_rows()),
             control_chart(
                 part["sample_id"].to_list(),
                 part["scored_at"].to_list(),
@@ -179,10 +183,12 @@ def _chain(store: WorkspaceStore, frame: pl.DataFrame, confidence: float) -> Mon
                 error,
                 unit=unit,
                 confidence=confidence,
+                since=since,
             ),
         )
         for part in frame.partition_by("instrument", "product", maintain_order=True)
     ]
+    compared = frame.filter(recent)
     return MonitoredChain(
         ids[0],
         frame["chain_digest"][0],
@@ -191,7 +197,7 @@ def _chain(store: WorkspaceStore, frame: pl.DataFrame, confidence: float) -> Mon
         error,
         error_from,
         None if errors is None or error is None else float(np.mean(np.abs(errors) > ACTION * error)),
-        agreement(frame["reference"].to_numpy(), frame["y"].to_numpy(), confidence),
+        agreement(compared["reference"].to_numpy(), compared["y"].to_numpy(), confidence),
         tuple(sorted(groups, key=lambda one: (one.instrument or "", one.product or ""))),
     )
 
@@ -236,9 +242,8 @@ def _context(store: WorkspaceStore, chain_id: str) -> ChainContext | None:
 
 
 def _named(chain: MonitoredChain, group: MonitoredGroup, crossing: Crossing) -> LimitCrossing:
-    began_at = group.chart.scored_at[crossing.members[0]]
     chart = [chain.chain_digest, chain.target, group.instrument, group.product]
-    identity = [*chart, crossing.rule, crossing.side, crossing.sample_ids[0], began_at.isoformat()]
+    identity = [*chart, crossing.rule, crossing.side, crossing.sample_ids[0], crossing.began_at.isoformat()]
     return LimitCrossing(
         hashlib.sha256(canonical_json(identity, "crossing").encode()).hexdigest(),
         chain.chain_id,
@@ -249,7 +254,7 @@ def _named(chain: MonitoredChain, group: MonitoredGroup, crossing: Crossing) -> 
         crossing.rule,
         f"{chart_name(chain, group)}: {crossing.said}",
         crossing.sample_ids,
-        began_at,
+        crossing.began_at,
     )
 
 

@@ -151,6 +151,25 @@ def test_the_same_crossing_has_the_same_name_when_more_samples_come(
     assert store.limit_crossings(chain)["crossing_id"].n_unique() == len(later)
 
 
+def test_what_began_before_the_time_that_is_looked_at_is_the_same_crossing(
+    store: WorkspaceStore, chain: str, new: Spectra, score: Score
+) -> None:
+    score(store, chain, new.X[:40], new.sample_ids[:40], "1.csv", instrument="NIR-1")
+    moment = now()
+    score(store, chain, new.X[40:], new.sample_ids[40:], "2.csv", instrument="NIR-1")
+    laboratory(store, new, more=1.5)
+    whole, recent = monitor(store), monitor(store, since=moment)
+    assert recent.chains[0].agreement.n == 46
+    [chart] = [group.chart for group in recent.chains[0].groups]
+    assert list(chart.sample_ids) == new.sample_ids[40:]
+    [bias] = [one for one in chart.crossings if one.rule == "bias"]
+    assert bias.members[0] == 0, "it lasts since before the chart begins"
+    assert bias.began_at < moment
+    assert {one.crossing_id for one in recent.crossings} < {one.crossing_id for one in whole.crossings}
+    store.record_crossings(whole.crossings)
+    assert store.record_crossings(recent.crossings) == []
+
+
 @pytest.mark.skipif(not NIRSOIL.is_file(), reason="no shared data (N4A_TEST_DATA, ../shared/data)")
 def test_soils_that_were_not_trained_on_are_in_control_until_the_instrument_changes(
     tmp_path: Path, score: Score
