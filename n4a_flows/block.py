@@ -50,7 +50,9 @@ class WorkspaceStoreBlock(Block):
     # The order of the fields is the order of the form in the UI: new fields go to the end.
     path: Annotated[Path, AfterValidator(_anchored)] = Field(
         title="Workspace folder",
-        description="Folder of the workspace; it is created when it does not exist.",
+        description=(
+            "Folder of the workspace on the machine where the flows run, as an absolute path; it is created when it does not exist."
+        ),
     )
     lock_timeout: float = Field(
         default=60.0,
@@ -68,17 +70,23 @@ class WorkspaceStoreBlock(Block):
     export_folders: list[Annotated[str, AfterValidator(_absolute)]] = Field(
         default_factory=list,
         title="Export folders",
-        description="Absolute folders that exports may be written to, besides the exports folder of the workspace.",
+        description=(
+            "Absolute folders that exports may be written to, besides the exports folder of the workspace; "
+            'a list such as ["/srv/exports"].'
+        ),
     )
     allowed_modules: list[str] = Field(
         default_factory=lambda: list(DEFAULT_ALLOWED_MODULES),
         title="Allowed modules",
-        description="Prefixes of the Python modules whose classes may be trained and loaded.",
+        description=(
+            "Prefixes of the Python modules whose classes may be trained and loaded; "
+            'a list such as ["sklearn", "chemotools"]. What this package itself needs when left out.'
+        ),
     )
     read_only: bool = Field(
         default=False,
         title="Read only",
-        description="Refuse everything that would change the workspace.",
+        description="Refuse everything that would change the workspace; exports are still written.",
     )
 
     @property
