@@ -62,6 +62,10 @@ class MissingFileError(N4AError, FileNotFoundError):
     """A file that the caller named does not exist."""
 
 
+class PlaceError(N4AError, OSError):
+    """A place that a URL names cannot be reached, or cannot do what was asked of it."""
+
+
 class ArtifactMissingError(N4AError, FileNotFoundError):
     """The file of a recorded artifact is not on disk."""
 
@@ -92,6 +96,10 @@ class AxisError(N4AError, ValueError):
 
 class SpectraError(N4AError, ValueError):
     """A spectra file cannot be read as spectra."""
+
+
+class WorkerError(N4AError, RuntimeError):
+    """A worker cannot do what the flow's own process would do: its packages differ, or it does not see the files."""
 
 
 class QuarantineError(N4AError, RuntimeError):
