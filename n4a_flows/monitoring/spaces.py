@@ -79,8 +79,10 @@ class ScoreSpace:
     @classmethod
     def fit(cls, X: Values, model: Any = None) -> ScoreSpace:
         """The space of a model fitted on X, (n_samples, n_features); principal components unless the model is a PLS."""
-        centre, scale, rotations, loadings = _components_of(model) or _principal_components(X)
-        scores = ((X - centre) / scale) @ rotations
+        known = _components_of(model)
+        centre, scale, rotations, loadings = known or _principal_components(X)
+        # A PLS has kept the scores of what it was fitted on.
+        scores = ((X - centre) / scale) @ rotations if known is None else np.asarray(model.x_scores_)
         score_scale = np.maximum(scores.std(axis=0, ddof=1), _TINY)
         kept = np.unique(np.linspace(0, len(X) - 1, min(len(X), _MOST_NEIGHBOURS)).round().astype(int))
         return cls(centre, scale, rotations, loadings, score_scale, (scores[kept] / score_scale).astype(np.float32))

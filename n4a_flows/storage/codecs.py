@@ -134,8 +134,8 @@ def _dumps(obj: Any, format: str) -> bytes:
         return bytes(_skops().dumps(obj))
     if format == "npz":
         buffer = io.BytesIO()
-        # Members carry no time, so equal arrays give equal bytes.
-        np.savez_compressed(buffer, allow_pickle=False, **obj)
+        # Members carry no time, so equal arrays give equal bytes; spectra and scores hardly shrink.
+        np.savez(buffer, allow_pickle=False, **obj)
         return buffer.getvalue()
     return pickle.dumps(obj, protocol=pickle.HIGHEST_PROTOCOL)
 

@@ -138,6 +138,7 @@ class _Level:
     artifact: SerializedArtifact | None = None
     seconds: float = 0.0
     error: str | None = None
+    finite: bool | None = None
     components: ScoreSpace | None = None
 
 
@@ -201,7 +202,10 @@ class SharedFits:
 
     def _space(self, level: _Level, model: Any) -> ScoreSpace | None:
         """Where spectra lie as they enter the model: in its scores, or in principal components, which all models here share."""
-        if level.X.ndim != 2 or not all(np.isfinite(part).all() for part in (level.X, *level.parts.values())):
+        if level.finite is None:
+            parts = (level.X, *level.parts.values())
+            level.finite = level.X.ndim == 2 and all(bool(np.isfinite(part).all()) for part in parts)
+        if not level.finite:
             return None
         if has_scores(model):
             return ScoreSpace.fit(level.X, model)
