@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from n4a_flows.storage.artifacts import write_durably
+from n4a_flows.storage.artifact_files import write_durably
 from n4a_flows.storage.errors import InvalidInputError, WorkspaceError
 
 COLUMNS = [

@@ -3,7 +3,7 @@
 Nothing here imports Prefect.
 """
 
-from n4a_flows.storage.artifacts import PreparedArtifact
+from n4a_flows.storage.artifact_files import PreparedArtifact
 from n4a_flows.storage.axis import Axis
 from n4a_flows.storage.backup import BackupReport, RestoreReport
 from n4a_flows.storage.batches import ScoredBatch

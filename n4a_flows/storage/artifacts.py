@@ -1,52 +1,18 @@
-"""Content-addressed binaries: files named by the SHA-256 of their bytes, and the rows that describe them."""
+"""The rows that describe artifacts: which bytes there are, what they are, how often they were saved."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
 
 import pyarrow as pa
 
+from n4a_flows.storage.artifact_files import ArtifactFiles, NeededFiles, PreparedArtifact
 from n4a_flows.storage.clock import now
-from n4a_flows.storage.codecs import SerializedArtifact, content_hash, extension
-from n4a_flows.storage.errors import (
-    ArtifactCorruptError,
-    ArtifactMissingError,
-    InvalidInputError,
-    UnknownIdError,
-    WorkspaceError,
-)
+from n4a_flows.storage.errors import UnknownIdError
 from n4a_flows.storage.session import Session
-
-logger = logging.getLogger(__name__)
-
-TEMPORARY_PREFIX = ".tmp-"
-
-
-@dataclass(frozen=True)
-class PreparedArtifact:
-    """An artifact whose file is on disk already; `WorkspaceStore.save_artifact` adds its row.
-
-    It keeps the bytes, so that a file which a clean-up removed in between is written again before the commit.
-
-    Attributes
-    ----------
-    serialized
-        The bytes and what they are.
-    relative_path
-        The file, relative to `artifacts/`: `<first two digits of the hash>/<hash>.<extension of the format>`.
-    """
-
-    serialized: SerializedArtifact
-    relative_path: str
 
 
 @dataclass(frozen=True)
@@ -61,159 +27,11 @@ class StoredArtifact:
     artifact_type: str
 
 
-_AT_ONCE = 8
-"""Files that are written and synced at the same time."""
+def save(session: Session, files: ArtifactFiles, prepared: PreparedArtifact, *, unwritten: bool = False) -> str:
+    """Record a prepared artifact: a new row, or one more reference to the row that has the same bytes.
 
-
-def _relative_path(artifact: SerializedArtifact) -> str:
-    return f"{artifact.content_hash[:2]}/{artifact.content_hash}{extension(artifact.format)}"
-
-
-class ArtifactFiles:
-    """The folder `artifacts/`: bytes in, atomically and durably; verified bytes out."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def path(self, relative_path: str) -> Path:
-        """Absolute path of a file; whether it exists is not checked.
-
-        Raises
-        ------
-        InvalidInputError
-            When the path leads out of the folder.
-        """
-        if os.path.isabs(relative_path) or ".." in Path(relative_path).parts:
-            raise InvalidInputError(f"The artifact path {relative_path!r} leads out of the workspace.")
-        return self.folder / relative_path
-
-    def relative(self, path: str) -> str:
-        """A path below the folder, absolute or not, as the rows hold it; `InvalidInputError` when it leads out."""
-        absolute = Path(path)
-        if absolute.is_absolute() and absolute.is_relative_to(self.folder):
-            path = str(absolute.relative_to(self.folder))
-        self.path(path)
-        return path
-
-    def write(self, artifact: SerializedArtifact) -> PreparedArtifact:
-        """Put the bytes on disk under their hash, unless they are there already.
-
-        A file whose bytes no longer fit its name is replaced.
-
-        Raises
-        ------
-        WorkspaceError
-            When the disk refuses; no half file is left.
-        """
-        relative = _relative_path(artifact)
-        self._write_if_absent(relative, artifact)
-        return PreparedArtifact(artifact, relative)
-
-    def write_many(self, artifacts: Sequence[SerializedArtifact]) -> list[PreparedArtifact]:
-        """`write` for many at once, several at a time: a disk syncs a few files together in the time it takes for one."""
-        prepared = [PreparedArtifact(one, _relative_path(one)) for one in artifacts]
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="n4a-write") as pool:
-            # Each path once: two threads would replace each other's file.
-            distinct = {one.relative_path: one.serialized for one in prepared}
-            for written in [pool.submit(self._write_if_absent, *pair) for pair in distinct.items()]:
-                written.result()
-        return prepared
-
-    def ensure(self, relative_path: str, artifact: SerializedArtifact) -> None:
-        """Write the file again if it has gone since it was prepared."""
-        with contextlib.suppress(OSError):
-            if self.path(relative_path).stat().st_size == len(artifact.data):
-                return
-        self._write_if_absent(relative_path, artifact)
-
-    def remove(self, relative_paths: Iterable[str]) -> None:
-        """Remove files; what cannot be removed is left as an orphan and logged."""
-        for relative_path in relative_paths:
-            path = self.path(relative_path)
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                logger.warning("The file %s is not needed any more, but cannot be removed: %s", path, error.strerror)
-
-    def remove_empty_folders(self) -> None:
-        """Remove the folders that hold nothing; whoever is about to write into one makes it again."""
-        for folder in self.folder.iterdir():
-            if folder.is_dir():
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
-
-    def read(self, relative_path: str, expected_hash: str) -> bytes:
-        """The bytes of a file, after comparing them with the hash that was recorded.
-
-        Raises
-        ------
-        ArtifactMissingError, ArtifactCorruptError
-        """
-        path = self.path(relative_path)
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError as error:
-            raise ArtifactMissingError(
-                f"The artifact file {path} is missing, though the workspace records it. Restore it from a backup."
-            ) from error
-        except OSError as error:
-            raise WorkspaceError(f"The artifact file {path} cannot be read: {error.strerror}.") from error
-        if content_hash(data) != expected_hash:
-            raise ArtifactCorruptError(
-                f"The artifact file {path} is damaged: its bytes do not match the recorded SHA-256. It is not loaded. "
-                "Restore it from a backup, or save the same object again."
-            )
-        return data
-
-    def _write_if_absent(self, relative_path: str, artifact: SerializedArtifact) -> None:
-        target = self.path(relative_path)
-        with contextlib.suppress(OSError):
-            if content_hash(target.read_bytes()) == artifact.content_hash:
-                return
-        try:
-            write_durably(target, artifact.data)
-        except OSError as error:
-            raise WorkspaceError(f"The artifact file {target} cannot be written: {error.strerror}.") from error
-
-
-def write_durably(target: Path, data: bytes) -> None:
-    """Write a whole file or nothing: temporary name, fsync, rename, fsync of the folder."""
-    folder = target.parent
-    temporary = folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
-    try:
-        with _open_new(temporary) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(folder)
-
-
-def _open_new(path: Path) -> BinaryIO:
-    for _ in range(5):
-        if not path.parent.is_dir():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            sync_folder(path.parent.parent)
-        # A clean-up may remove the empty folder before the file is in it.
-        with contextlib.suppress(FileNotFoundError):
-            return path.open("xb")
-    return path.open("xb")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder (or the bytes of a file) durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def save(session: Session, files: ArtifactFiles, prepared: PreparedArtifact) -> str:
-    """Record a prepared artifact: a new row, or one more reference to the row that has the same bytes."""
+    A file that is `unwritten` is written together with others of this transaction, before its commit and before anything is read.
+    """
     artifact = prepared.serialized
     found = _by_hash(session, artifact.content_hash)
     if found is None:
@@ -233,7 +51,11 @@ def save(session: Session, files: ArtifactFiles, prepared: PreparedArtifact) -> 
     saves: Counter[str] = session.memo.setdefault("saves", Counter())
     saves[artifact_id] += 1
     session.defer("count saves", lambda: _count_saves(session, saves))
-    session.before_commit.setdefault(artifact_id, lambda: files.ensure(relative_path, artifact))
+    needed = session.before_commit.setdefault("artifact files", NeededFiles(files))
+    assert isinstance(needed, NeededFiles)
+    needed.need(relative_path, artifact, unwritten=unwritten)
+    if unwritten:
+        session.defer("artifact files", needed.write)
     return artifact_id
 
 

@@ -24,7 +24,7 @@ from datetime import datetime
 from pathlib import Path
 
 from n4a_flows.storage import migrations, schema
-from n4a_flows.storage.artifacts import TEMPORARY_PREFIX, ArtifactFiles, sync_folder, write_durably
+from n4a_flows.storage.artifact_files import TEMPORARY_PREFIX, ArtifactFiles, sync_folder, write_durably
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.database import FILE_NAME, Database
 from n4a_flows.storage.errors import (

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from n4a_flows.storage.artifacts import ArtifactFiles
+from n4a_flows.storage.artifact_files import ArtifactFiles
 from n4a_flows.storage.check import RESTORE, Finding, missing
 from n4a_flows.storage.errors import ArtifactCorruptError, ArtifactMissingError, N4AError, WorkspaceError
 from n4a_flows.storage.probes import ProbeReport

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from n4a_flows.storage import gc, retention
-from n4a_flows.storage.artifacts import ArtifactFiles
+from n4a_flows.storage.artifact_files import ArtifactFiles
 from n4a_flows.storage.errors import PlanOutdatedError
 from n4a_flows.storage.gc import GcPlan, GcReport
 from n4a_flows.storage.retention import RetentionPlan, RetentionPolicy, RetentionReport

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from n4a_flows.storage import aliases, gc, records
-from n4a_flows.storage.artifacts import ArtifactFiles
+from n4a_flows.storage.artifact_files import ArtifactFiles
 from n4a_flows.storage.chain_builder import referenced_artifacts
 from n4a_flows.storage.folds import normalize_fold_key
 from n4a_flows.storage.json_values import from_json

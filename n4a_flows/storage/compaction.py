@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from n4a_flows.storage import schema
-from n4a_flows.storage.artifacts import sync_folder
+from n4a_flows.storage.artifact_files import sync_folder
 from n4a_flows.storage.database import Database
 from n4a_flows.storage.errors import InvalidInputError, WorkspaceError
 from n4a_flows.storage.session import Session

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from n4a_flows.storage.artifacts import TEMPORARY_PREFIX, ArtifactFiles
+from n4a_flows.storage.artifact_files import TEMPORARY_PREFIX, ArtifactFiles
 from n4a_flows.storage.backup import refuse_during_backup
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.errors import ArtifactMissingError, InvalidInputError

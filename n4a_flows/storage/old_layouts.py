@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from n4a_flows.storage import chains, summaries
-from n4a_flows.storage.artifacts import ArtifactFiles
+from n4a_flows.storage.artifact_files import ArtifactFiles
 from n4a_flows.storage.chain_builder import referenced_artifacts
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.errors import InvalidInputError, SchemaError, WorkspaceError

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from n4a_flows.storage.artifacts import ArtifactFiles
+from n4a_flows.storage.artifact_files import ArtifactFiles
 from n4a_flows.storage.check import LINKS, CheckReport, Finding, Link, listed, look, without_parent
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.errors import WorkspaceError

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from n4a_flows.storage import old_layouts, schema
-from n4a_flows.storage.artifacts import sync_folder
+from n4a_flows.storage.artifact_files import sync_folder
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.database import FILE_NAME, Database
 from n4a_flows.storage.errors import MissingFileError, N4AError, SchemaError, StoreBusyError, WorkspaceError

@@ -46,6 +46,27 @@ def test_bytes_are_kept_once_under_their_hash(store: WorkspaceStore, format: str
     assert store.load_artifact(first)["a"].tolist() == [0, 1, 2]
 
 
+def test_what_a_transaction_saves_is_whole_when_it_is_read_and_when_it_ends(store: WorkspaceStore) -> None:
+    with store.transaction():
+        ids = [store.save_artifact({"a": number}, "dict", "model") for number in range(300)]
+        ids.append(store.save_artifact({"a": 0}, "dict", "model"))
+        assert store.load_artifact(ids[-1]) == {"a": 0}, "read before the end"
+        assert all(store.get_artifact_path(one).is_file() for one in ids)
+        late = store.save_artifact({"a": -1}, "dict", "model")
+    assert ids[0] == ids[-1]
+    assert len(set(ids)) == 300 == len(files_of(store)) - 1
+    assert store.load_artifact(late) == {"a": -1}
+    damaged = store.get_artifact_path(late)
+    damaged.write_bytes(b"x" * damaged.stat().st_size)
+    with store.transaction():
+        store.save_artifact({"a": -1}, "dict", "model")
+    assert store.load_artifact(late) == {"a": -1}, "saving again mends it"
+    with pytest.raises(KeyError), store.transaction():
+        store.save_artifact({"a": -2}, "dict", "model")
+        raise KeyError
+    assert len(files_of(store)) == 301, "what was rolled back is not written"
+
+
 def test_a_class_of_a_script_needs_cloudpickle(store: WorkspaceStore) -> None:
     class Local:
         value = 3

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from n4a_flows.storage import artifacts, chains
-from n4a_flows.storage.artifacts import ArtifactFiles
+from n4a_flows.storage.artifact_files import ArtifactFiles
 from n4a_flows.storage.chain_builder import referenced_artifacts
 from n4a_flows.storage.chain_replay import ChainPackage, needed_artifacts
 from n4a_flows.storage.session import Session

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from n4a_flows.storage import artifacts, chains, probes, records
-from n4a_flows.storage.artifacts import ArtifactFiles, PreparedArtifact
+from n4a_flows.storage.artifact_files import ArtifactFiles, PreparedArtifact
 from n4a_flows.storage.bundles import requirements
 from n4a_flows.storage.bundles.contents import BundleContents, BundleInfo
 from n4a_flows.storage.bundles.requirements import VersionDifference

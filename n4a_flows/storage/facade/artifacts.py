@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from n4a_flows.storage import artifacts
-from n4a_flows.storage.artifacts import PreparedArtifact, StoredArtifact
+from n4a_flows.storage.artifact_files import PreparedArtifact, prepared_unwritten
+from n4a_flows.storage.artifacts import StoredArtifact
 from n4a_flows.storage.codecs import SerializedArtifact, deserialize, serialize
 from n4a_flows.storage.errors import InvalidInputError
 from n4a_flows.storage.facade.base import StoreBase
@@ -49,11 +50,7 @@ class ArtifactVerbs(StoreBase):
         """
         self._refuse_closed()
         self._refuse_read_only("prepare_artifact")
-        if isinstance(obj, SerializedArtifact):
-            return self._files.write(obj)
-        if operator_class is None or artifact_type is None:
-            raise InvalidInputError("An artifact needs its operator_class and artifact_type.")
-        return self._files.write(serialize(obj, operator_class, artifact_type, format))
+        return self._files.write(_serialized(obj, operator_class, artifact_type, format))
 
     def prepare_artifacts(self, artifacts: Sequence[SerializedArtifact]) -> list[PreparedArtifact]:
         """`prepare_artifact` for many serialised objects at once; much faster than one by one, for the disk syncs several together.
@@ -119,13 +116,16 @@ class ArtifactVerbs(StoreBase):
         >>> store.load_artifact(artifact_id).mean_.shape
         (100,)
         """
-        prepared = (
-            obj
-            if isinstance(obj, PreparedArtifact)
-            else self.prepare_artifact(obj, operator_class, artifact_type, format)
-        )
+        # Files of a transaction are synced together: before its commit, or when something of it is read.
+        unwritten = self.in_transaction and not isinstance(obj, PreparedArtifact)
+        if unwritten:
+            prepared = prepared_unwritten(_serialized(obj, operator_class, artifact_type, format))
+        elif isinstance(obj, PreparedArtifact):
+            prepared = obj
+        else:
+            prepared = self.prepare_artifact(obj, operator_class, artifact_type, format)
         with self._writing("save_artifact") as session:
-            return artifacts.save(session, self._files, prepared)
+            return artifacts.save(session, self._files, prepared, unwritten=unwritten)
 
     def register_existing_artifact(
         self,
@@ -276,3 +276,11 @@ class ArtifactVerbs(StoreBase):
     def _stored_artifacts(self, artifact_ids: list[str]) -> dict[str, StoredArtifact]:
         with self._reading("load_artifact") as session:
             return artifacts.stored(session, self._files, artifact_ids)
+
+
+def _serialized(obj: Any, operator_class: str | None, artifact_type: str | None, format: str) -> SerializedArtifact:
+    if isinstance(obj, SerializedArtifact):
+        return obj
+    if operator_class is None or artifact_type is None:
+        raise InvalidInputError("An artifact needs its operator_class and artifact_type.")
+    return serialize(obj, operator_class, artifact_type, format)

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from n4a_flows.storage import migrations, schema
-from n4a_flows.storage.artifacts import ArtifactFiles
+from n4a_flows.storage.artifact_files import ArtifactFiles
 from n4a_flows.storage.codecs import DEFAULT_ALLOWED_MODULES, Trust, check_trust
 from n4a_flows.storage.database import Database
 from n4a_flows.storage.errors import InvalidInputError, StoreClosedError, TransactionError, WorkspaceError
