@@ -54,7 +54,7 @@ def up(
     with contextlib.ExitStack() as stack:
         stack.enter_context(_alone(home))
         stack.enter_context(_stopped_by_signals())
-        chosen = _free_port() if port is None else port
+        chosen = _chosen(port)
         environment = _environment(home, chosen)
         try:
             server = _start_server(stack, environment, home / "server.log", chosen)
@@ -96,8 +96,6 @@ def _start_server(
         if server.poll() is not None or time.monotonic() > deadline:
             raise PrefectUnreachableError(f"The Prefect server on port {port} did not start; {log} says why.")
         time.sleep(0.3)
-    if server.poll() is not None:
-        raise PrefectUnreachableError(f"Port {port} belongs to another server: give another one with --port.")
     return server
 
 
@@ -155,16 +153,26 @@ def _healthy(port: int) -> bool:
         return False
 
 
-def _free_port() -> int:
-    for port in range(_FIRST_PORT, _FIRST_PORT + 100):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+def _chosen(port: int | None) -> int:
+    """The port that was asked for, or the first that is free. The flows must not meet the server of somebody else there."""
+    if port is not None:
+        if not _free(port):
+            raise PrefectUnreachableError(f"Port {port} is taken: give another one with --port, or none.")
+        return port
+    for candidate in range(_FIRST_PORT, _FIRST_PORT + 100):
+        if _free(candidate):
+            return candidate
     raise PrefectUnreachableError(f"No port from {_FIRST_PORT} to {_FIRST_PORT + 99} is free: give one with --port.")
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def _say(workspace: Path, port: int, as_json: bool) -> None:
