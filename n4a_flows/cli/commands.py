@@ -38,7 +38,8 @@ app = typer.Typer(
       n4a-flows top
 
     Every command says more with --help and has --json. The workspace is the folder `workspace` unless --workspace names another.
-    Only train, predict, export and demo use Prefect: the server of PREFECT_API_URL, or else a temporary one that they start.
+    Only train, predict, export and demo use Prefect: the server of PREFECT_API_URL, or else a temporary one that they start; `up`
+    starts one that stays, with its UI.
     """,
     epilog="\b\nExit codes:\n" + "\n".join(f"{code:>5}  {meaning}" for code, meaning in EXIT_CODES.items()),
     no_args_is_help=True,
