@@ -8,10 +8,7 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
-from matplotlib.transforms import Bbox
 
 from n4a_flows.monitoring.chart import ACTION, LEAST, WARNING, WINDOW, ControlChart
 from n4a_flows.reports.drawing import (
@@ -19,11 +16,11 @@ from n4a_flows.reports.drawing import (
     GREY,
     INK,
     ORANGE,
-    SMALL,
     VERMILLION,
     canvas,
     legend_above,
-    literal,
+    minus,
+    name_points,
     png,
     styled,
     with_unit,
@@ -75,7 +72,7 @@ def control_chart_picture(chart: ControlChart, *, quantity: str) -> bytes:
     axes.set_ylabel(f"Predicted \N{MINUS SIGN} measured\n{with_unit(quantity, chart.unit)}")
     _dates(axes, chart.scored_at, x)
     legend_above(figure, handles, [str(handle.get_label()) for handle in handles], columns=2)
-    _name(figure, axes, chart, x, y)
+    name_points(figure, axes, _named(chart, x, y), np.column_stack([x, y]))
     return png(figure)
 
 
@@ -149,35 +146,13 @@ def _dates(axes: Axes, scored_at: Sequence[datetime], x: npt.NDArray[np.int64]) 
     axes.set_xticks(shown, [f"{number}\n{scored_at[number - 1]:%Y-%m-%d}" for number in shown.tolist()])
 
 
-def _name(
-    figure: Figure,
-    axes: Axes,
-    chart: ControlChart,
-    x: npt.NDArray[np.int64],
-    y: npt.NDArray[np.float64],
-) -> None:
-    """Write the names of the samples that the rules name beside them, the farthest first, where they hide no other name."""
-    named = {i for crossing in chart.crossings if crossing.rule != "bias" for i in crossing.members}
-    rows = np.flatnonzero(np.isin(x - 1, sorted(named)))
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # it has done its work, and names beside points are no part of it
-    taken: list[Bbox] = []
-    frame = axes.get_window_extent()
-    for row in rows[np.argsort(-np.abs(y[rows]), kind="stable")][: 4 * _MOST_NAMES].tolist():
-        name = literal(chart.sample_ids[x[row] - 1], 20)
-        difference = chart.differences[x[row] - 1]
-        if difference != y[row]:
-            name += f" ({difference:+.3g})".replace("-", "\N{MINUS SIGN}")
-        for right in (True, False):
-            text = axes.annotate(
-                name, (x[row], y[row]), xytext=(6 if right else -6, 4 if y[row] > 0 else -4), textcoords="offset points",
-                ha="left" if right else "right", va="bottom" if y[row] > 0 else "top", fontsize=SMALL - 1, color=INK, zorder=9,
-                path_effects=[withStroke(linewidth=2.5, foreground="white")],
-            )  # fmt: skip
-            box = text.get_window_extent()
-            if frame.x0 <= box.x0 and box.x1 <= frame.x1 and not any(box.overlaps(other) for other in taken):
-                taken.append(box)
-                break
-            text.remove()
-        if len(taken) == _MOST_NAMES:
-            return
+def _named(chart: ControlChart, x: npt.NDArray[np.int64], y: npt.NDArray[np.float64]) -> list[tuple[float, float, str]]:
+    """The samples that the rules name, the farthest first; with the difference where it is too large to be drawn."""
+    found = {i for crossing in chart.crossings if crossing.rule != "bias" for i in crossing.members}
+    rows = np.flatnonzero(np.isin(x - 1, sorted(found)))
+    points = []
+    for row in rows[np.argsort(-np.abs(y[rows]), kind="stable")].tolist():
+        name, difference = chart.sample_ids[x[row] - 1], chart.differences[x[row] - 1]
+        shown = "" if difference == y[row] else minus(f" ({difference:+.3g})")
+        points.append((float(x[row]), float(y[row]), name + shown))
+    return points

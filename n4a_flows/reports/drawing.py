@@ -16,6 +16,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from n4a_flows.reports.names import unit_text
@@ -33,6 +35,7 @@ WIDTH = 5.0
 LETTERS, SMALL = 11, 10
 _DPI = 150
 _COLOURS_IN_FILE = 255
+_MOST_NAMES = 8
 
 
 def canvas(height: float) -> Figure:
@@ -59,6 +62,44 @@ def legend_above(
         handles, names, loc="outside upper left", ncols=columns, frameon=False, fontsize=SMALL, labelcolor=INK,
         handletextpad=0.4, columnspacing=1.2, handlelength=1.2, title=title, title_fontsize=SMALL, alignment="left",
     )  # fmt: skip
+
+
+def name_points(
+    figure: Figure,
+    axes: Axes,
+    points: Sequence[tuple[float, float, str]],
+    others: npt.NDArray[np.float64] | None = None,
+) -> None:
+    """Write names beside the first points, where they hide no other name and none of `others`; the last thing to be drawn.
+
+    Parameters
+    ----------
+    points
+        (x, y, name), the most important one first.
+    others
+        (n_points, 2): x and y of all points that are to stay visible.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # it has done its work, and names beside points are no part of it
+    frame = axes.get_window_extent()
+    visible = np.empty((0, 2)) if others is None else axes.transData.transform(others)
+    taken: list[Bbox] = []
+    for x, y, name in points[: 4 * _MOST_NAMES]:
+        for right, up in ((True, True), (False, True), (True, False), (False, False)):
+            text = axes.annotate(
+                literal(name, 20), (x, y), xytext=(5 if right else -5, 4 if up else -4), textcoords="offset points",
+                ha="left" if right else "right", va="bottom" if up else "top", fontsize=SMALL - 1, color=INK, zorder=9,
+                path_effects=[withStroke(linewidth=2.5, foreground="white")],
+            )  # fmt: skip
+            box = text.get_window_extent()
+            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+            hidden = ((visible > box.padded(2).min) & (visible < box.padded(2).max)).all(axis=1).any()
+            if inside and not hidden and not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+            text.remove()
+        if len(taken) == _MOST_NAMES:
+            return
 
 
 def png(figure: Figure) -> bytes:

@@ -10,11 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.patheffects import withStroke
-from matplotlib.transforms import Bbox
 
 from n4a_flows.reports.drawing import (
     COLOURS,
@@ -25,6 +22,7 @@ from n4a_flows.reports.drawing import (
     canvas,
     legend_above,
     literal,
+    name_points,
     png,
     positions,
     spectral_axis,
@@ -38,7 +36,6 @@ MOST_SPECTRA = 6
 """Spectra that are drawn and named: as many as can be told apart."""
 
 _MOST_POINTS = 2000
-_MOST_NAMES = 8
 _STYLES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (2, 1)), (0, (5, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 _LIMITS: tuple[Any, Any] = ((0, (4, 3)), "-")
 _REACH = 1.5
@@ -105,7 +102,7 @@ def q_against_t2(
     legend_above(figure, handles, [*labels, "warning limit", "outlier limit"], columns=3)
     outliers = np.isin(given, ("outlier", "rejected"))
     named = np.flatnonzero(outliers if outliers.any() else given == "warn")
-    _name_points(figure, axes, [(x[row], y[row], names[row]) for row in named[: 4 * _MOST_NAMES]])
+    name_points(figure, axes, [(x[row], y[row], names[row]) for row in named])
     return png(figure)
 
 
@@ -119,29 +116,6 @@ def _positive(values: Values, others: Values) -> Values:
 def _few(rows: npt.NDArray[np.intp], most: int) -> npt.NDArray[np.intp]:
     """At most so many of the rows, evenly from all of them."""
     return np.asarray(rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(int)])
-
-
-def _name_points(figure: Figure, axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
-    """Write names beside the first points, where they hide no other name."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # it has done its work, and names beside points are no part of it
-    frame = axes.get_window_extent()
-    taken: list[Bbox] = []
-    for x, y, name in points:
-        for right, up in ((True, True), (False, True), (True, False), (False, False)):
-            text = axes.annotate(
-                literal(name, 20), (x, y), xytext=(5 if right else -5, 4 if up else -4), textcoords="offset points",
-                ha="left" if right else "right", va="bottom" if up else "top", fontsize=SMALL - 1, color=INK, zorder=9,
-                path_effects=[withStroke(linewidth=2.5, foreground="white")],
-            )  # fmt: skip
-            box = text.get_window_extent()
-            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-            if inside and not any(box.overlaps(other) for other in taken):
-                taken.append(box)
-                break
-            text.remove()
-        if len(taken) == _MOST_NAMES:
-            return
 
 
 @dataclass(frozen=True, eq=False)

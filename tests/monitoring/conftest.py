@@ -74,11 +74,11 @@ def score() -> Score:
 
 @pytest.fixture(scope="session")
 def second_instrument() -> Callable[[Spectra], np.ndarray]:
-    """The same samples on an instrument whose wavelengths are 2 nm off, whose signal is 5 % too large and has an offset."""
+    """The same samples on an instrument whose wavelengths are 3 nm off, whose signal is 5 % too large and has an offset."""
 
     def measured(spectra: Spectra) -> np.ndarray:
         nm = spectra.axis.values
-        shifted = CubicSpline(nm, spectra.X, axis=1)(np.clip(nm + 2.0, nm[0], nm[-1]))
+        shifted = CubicSpline(nm, spectra.X, axis=1)(nm + 3.0)
         return np.asarray(1.05 * shifted + 0.02)
 
     return measured
