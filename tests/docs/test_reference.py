@@ -168,7 +168,7 @@ def _unknown(kind: Any, folder: Path) -> Any:
         return RetentionPolicy()
     if kind is RetentionPlan:
         return RetentionPlan("2026-01-01T00:00:00", RetentionPolicy(), (), {})
-    if kind == Axis | None or "datetime" in text or "Callable" in text:
+    if kind in (Axis | None, RetentionPolicy | None) or "datetime" in text or "Callable" in text:
         return None
     if "PathLike" in text:
         return folder / "out"
