@@ -238,7 +238,9 @@ class ExportOptions(_Options):
             "(YAML), predictions (Parquet) or a template (JSON)."
         ),
     )
-    chain: str = Field(default="best", description='Id or alias of the chain, or "best" for the best one of the dataset.')
+    chain: str = Field(
+        default="best", description='Id or alias of the chain, or "best" for the best one of the dataset.'
+    )
     dataset: str | None = Field(
         default=None,
         description=(
