@@ -17,7 +17,7 @@ from n4a_flows.block import WorkspaceStoreBlock
 from n4a_flows.flows import events
 from n4a_flows.flows.batches import judge_new_samples, refuse_checks_without_meaning, refuse_release, report_of, unit_of
 from n4a_flows.flows.choice import chosen_chains
-from n4a_flows.flows.chunks import chunked, one_thread, results_of, whole
+from n4a_flows.flows.chunks import chunked, one_thread, whole
 from n4a_flows.flows.options import PathText, PredictionOptions
 from n4a_flows.flows.progress import Progress
 from n4a_flows.flows.results import (
@@ -30,13 +30,15 @@ from n4a_flows.flows.results import (
     write_parquet,
 )
 from n4a_flows.flows.summaries import PredictionSummary, QuarantinedFile
+from n4a_flows.flows.workers import RunnerText, workers
 from n4a_flows.reports.prediction_rows import verdict_counts, with_intervals
 from n4a_flows.spectra import readers_in_use
 from n4a_flows.storage import ChainPackage, ScoredFile
 from n4a_flows.storage.errors import QuarantineError, WorkspaceError
 from n4a_flows.tasks.files import file_digest, list_spectra_files, move_to_quarantine, still_growing
 from n4a_flows.tasks.judging import Judging
-from n4a_flows.tasks.scoring import PendingFile, Reading, Together
+from n4a_flows.tasks.scoring import PendingFile, Reading, ScoredChunk, Together, refuse_unseen
+from n4a_flows.tasks.versions import Versions
 
 
 @flow(task_runner=one_thread(), persist_result=False)
@@ -45,6 +47,7 @@ def predict_new_spectra(
     chain: str | list[str],
     files: PathText | list[PathText] | None = None,
     options: PredictionOptions = PredictionOptions(),  # noqa: B008 - an instance, so that the form shows the defaults
+    runner: RunnerText = "threads",
 ) -> PredictionSummary:
     """Predict the spectra files that a chain has not seen yet: each chain scores a file once, however often this runs.
 
@@ -64,6 +67,8 @@ def predict_new_spectra(
         files: A folder (its sub-folders too), a glob, a file, or a list of these; the folder `incoming` of the workspace when left
             out.
         options: How files are read and judged, and what is written.
+        runner: Where chunks of files are predicted: a thread or processes of this machine, dask or ray on all of its cores, or a
+            cluster: dask=tcp://scheduler:8786, ray=ray://head:10001. It is always this process that records.
 
     Raises:
         MissingFileError: When a folder or file named here does not exist.
@@ -72,6 +77,8 @@ def predict_new_spectra(
             chains.
         BatchNotReleasedError: When a check sample is outside its limits or missing; everything is recorded by then, and nothing
             written for the LIMS.
+        WorkerError: When the workers of the runner cannot be had, have other packages, or do not see the files; chunks that were
+            recorded stay, and the next run goes on.
         QuarantineError: When more than the allowed share of the new files was quarantined; everything is recorded by then.
     """
     files = _incoming(store) if files is None else files
@@ -90,7 +97,7 @@ def predict_new_spectra(
     if not options.rescore:
         seen = {chain: tasks.scored_digests(store, chain, whole(digests), reading.readers).keys() for chain in packages}
     pending = _pending(listed, seen)
-    counts = _score(store, packages, pending, options, reading)
+    counts = _score(store, packages, pending, options, reading, runner)
 
     results = store.export_path(results_name(files, packages))
     samples = with_intervals(
@@ -219,27 +226,52 @@ def _score(
     pending: Sequence[PendingFile],
     options: PredictionOptions,
     reading: Reading,
+    runner: str,
 ) -> _Counts:
     counts = _Counts()
     progress = Progress("predicting files", len(pending))
-    chains, modules = whole(list(packages.values())), tuple(store.allowed_modules)
-    judging = Judging(options.false_alarms, options.coverage)
-    for chunk in results_of(
-        lambda files: tasks.score_files.submit(chains, whole(files), store.trust, modules, reading, judging),
-        chunked(pending, options.files_per_task),
-    ):
-        for digest, files in chunk.files.items():
-            if files:
-                chain_id = packages[digest].context.chain_id
-                recorded = tasks.record_scoring(
-                    store, chain_id, whole(files), flow_run.id, readers=reading.readers, rescore=options.rescore
-                )
-                counts.add(recorded)
-                # Prefect keeps what a task returned until the flow ends; of a large folder that would be all of it.
-                recorded.clear()
-        chunk.files.clear()
-        for digest, together in chunk.together.items():
-            counts.together[digest].add(together)
-        counts.postponed += len(chunk.postponed)
-        progress.advance(chunk.looked_at)
+    if not pending:
+        return counts
+    same = {
+        "trust": store.trust,
+        "allowed_modules": tuple(store.allowed_modules),
+        "reading": reading,
+        "judging": Judging(options.false_alarms, options.coverage),
+    }
+    chains = list(packages.values())
+    with workers(runner) as crew:
+        for chunk in crew.results(
+            tasks.score_files,
+            chunked(pending, options.files_per_task, crew.count),
+            lambda files, sent: {"packages": whole(sent), "files": whole(files), **same},
+            shared=chains,
+            versions=lambda: Versions.to_score(chains),
+        ):
+            if crew.apart:
+                refuse_unseen(chunk)
+            _record(store, packages, chunk, options, reading, counts)
+            progress.advance(chunk.looked_at)
     return counts
+
+
+def _record(
+    store: WorkspaceStoreBlock,
+    packages: Mapping[str, ChainPackage],
+    chunk: ScoredChunk,
+    options: PredictionOptions,
+    reading: Reading,
+    counts: _Counts,
+) -> None:
+    for digest, files in chunk.files.items():
+        if files:
+            chain_id = packages[digest].context.chain_id
+            recorded = tasks.record_scoring(
+                store, chain_id, whole(files), flow_run.id, readers=reading.readers, rescore=options.rescore
+            )
+            counts.add(recorded)
+            # Prefect keeps what a task returned until the flow ends; of a large folder that would be all of it.
+            recorded.clear()
+    chunk.files.clear()
+    for digest, together in chunk.together.items():
+        counts.together[digest].add(together)
+    counts.postponed += len(chunk.postponed)

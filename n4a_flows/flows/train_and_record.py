@@ -13,14 +13,16 @@ from prefect.runtime import flow_run
 from n4a_flows import tasks
 from n4a_flows.block import WorkspaceStoreBlock
 from n4a_flows.flows import events
-from n4a_flows.flows.chunks import chunked, one_thread_per_core, results_of, whole
+from n4a_flows.flows.chunks import chunked, one_thread_per_core, whole
 from n4a_flows.flows.dead_runs import end_dead_runs
 from n4a_flows.flows.options import PathText
 from n4a_flows.flows.progress import Progress
 from n4a_flows.flows.summaries import TrainingSummary
+from n4a_flows.flows.workers import RunnerText, workers
 from n4a_flows.reports import LeaderboardRow, leaderboard_markdown, rank
 from n4a_flows.spectra import Spectra
 from n4a_flows.storage.errors import DefinitionError, N4AError, UntrustedError
+from n4a_flows.tasks.versions import Versions
 from n4a_flows.training import (
     PlannedPipeline,
     RecordedPipeline,
@@ -50,6 +52,7 @@ def train_and_record(
     target: str | list[str] | None = None,
     pipeline: str | list[Any] | dict[str, Any] | None = None,
     options: TrainingOptions = TrainingOptions(),  # noqa: B008 - an instance, so that the form shows the defaults
+    runner: RunnerText = "threads",
 ) -> TrainingSummary:
     """Train every pipeline of a definition on a set of spectra, and record runs, chains and predictions in a workspace.
 
@@ -71,6 +74,7 @@ def train_and_record(
         TemplateError: When the file of the template is damaged; nothing has been recorded then.
         DefinitionError, UntrustedError: When the definition is wrong, or names a class that the block does not allow; nothing has
             been recorded then.
+        WorkerError: When the workers of the runner cannot be had or have other packages; the run is recorded as failed then.
         TrainingError: When every pipeline failed; the run is recorded as failed then.
     """
     if pipeline is None:
@@ -88,7 +92,9 @@ def train_and_record(
     document = run_document(pipeline, spectra, targets, options)
     run_id = tasks.begin_run(store, **document, flow_run_id=flow_run.id)
     try:
-        recorded = _train(store, run_id, [(each, target) for target in targets for each in planned], spectra, options)
+        recorded = _train(
+            store, run_id, [(each, target) for target in targets for each in planned], spectra, options, runner
+        )
         best = [one["chain_id"] for one in run_summary(recorded, metric)["best"].values()]
         chosen = to_replay(recorded, best, options.replay_sample, options.seed)
         replayed = [] if store.trust == "none" else tasks.replay_afresh(store, chosen)
@@ -143,15 +149,20 @@ def _train(
     work: Sequence[tuple[PlannedPipeline, str]],
     spectra: Spectra,
     options: TrainingOptions,
+    runner: str,
 ) -> list[RecordedPipeline]:
     progress = Progress("training pipelines", len(work))
     recorded: list[RecordedPipeline] = []
-    for trained in results_of(
-        lambda chunk: tasks.train_pipelines.submit(whole(chunk), whole(spectra), options),
-        chunked(work, options.chunk_size),
-    ):
-        recorded += tasks.record_pipelines(store, run_id, whole(trained))
-        progress.advance(len(trained))
+    with workers(runner) as crew:
+        for trained in crew.results(
+            tasks.train_pipelines,
+            chunked(work, options.chunk_size, crew.count),
+            lambda chunk, sent: {"work": whole(chunk), "spectra": whole(sent), "options": options},
+            shared=spectra,
+            versions=lambda: Versions.to_train(options.modules),
+        ):
+            recorded += tasks.record_pipelines(store, run_id, whole(trained))
+            progress.advance(len(trained))
     return recorded
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from n4a_flows.reports.prediction_figures import DrawnSpectrum
 from n4a_flows.spectra import Matched, Signal, Spectra, Unit, match, read_spectra
 from n4a_flows.storage import ChainPackage, ScoredFile, ScoredSample
 from n4a_flows.storage.codecs import Trust
-from n4a_flows.storage.errors import AxisError, MissingFileError, N4AError, SpectraError
+from n4a_flows.storage.errors import AxisError, MissingFileError, N4AError, SpectraError, WorkerError
 from n4a_flows.tasks.files import file_digest
 from n4a_flows.tasks.judging import AS_USUAL, Judging, Said, Scorer, scorer, worst
 
@@ -82,11 +83,15 @@ def _sum(one: BatchTally | None, other: BatchTally | None) -> BatchTally | None:
 
 @dataclass
 class ScoredChunk:
-    """What became of a chunk of files: per chain digest what is to be recorded, and the paths left for the next run."""
+    """What became of a chunk of files: per chain digest what is to be recorded, and the paths left for the next run.
+
+    Of the latter, `unseen` are not there, to the worker.
+    """
 
     looked_at: int
     files: dict[str, list[ScoredFile]]
     postponed: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
     together: dict[str, Together] = field(default_factory=dict)
 
 
@@ -108,7 +113,11 @@ def score(
     chunk = ScoredChunk(len(files), {})
     read: list[tuple[PendingFile, Spectra | SpectraError]] = []
     for file in files:
-        spectra = _read(file, reading)
+        try:
+            spectra = _read(file, reading)
+        except (MissingFileError, FileNotFoundError):
+            spectra = None
+            chunk.unseen.append(file.path)
         if spectra is None:
             chunk.postponed.append(file.path)
         else:
@@ -119,6 +128,16 @@ def score(
     return chunk
 
 
+def refuse_unseen(chunk: ScoredChunk) -> None:
+    """Raise `WorkerError` when a worker saw none of its files, which are there: other runs would see no more."""
+    for path in chunk.unseen:
+        if len(chunk.unseen) == chunk.looked_at and Path(path).is_file():
+            raise WorkerError(
+                f"A worker does not see {path}, which is there. Put new files where all workers see them under the same path, or "
+                "give a URL such as s3://bucket/incoming."
+            )
+
+
 def _read(file: PendingFile, reading: Reading) -> Spectra | SpectraError | None:
     """What is in the file, or why it cannot be read; None when it is no longer the file that was listed."""
     spectra: Spectra | SpectraError
@@ -126,10 +145,10 @@ def _read(file: PendingFile, reading: Reading) -> Spectra | SpectraError | None:
         spectra = read_spectra(file.path, unit=reading.unit, signal=reading.signal)
     except SpectraError as error:
         spectra = error
-    except MissingFileError:
-        return None
     try:
         return spectra if file_digest(file.path) == file.digest else None
+    except FileNotFoundError:
+        raise
     except OSError:
         return None
 

@@ -1,4 +1,8 @@
-"""Tasks that compute. They get all they need as arguments and return what is to be recorded; none opens a store."""
+"""Tasks that compute. They get all they need as arguments and return what is to be recorded; none opens a store.
+
+What all chunks need may come as a `Parcel`, which a worker process keeps; one that was sent only its label and has not kept it
+answers `Lacking`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from n4a_flows.storage import ChainPackage
 from n4a_flows.storage.codecs import Trust
 from n4a_flows.tasks._task import worker_task
 from n4a_flows.tasks.judging import Judging
+from n4a_flows.tasks.parcels import Lacking, Parcel, unpacked
 from n4a_flows.tasks.scoring import PendingFile, Reading, ScoredChunk, score
 from n4a_flows.training import PlannedPipeline, TrainedPipeline, TrainingOptions
 from n4a_flows.training import train_pipelines as train
@@ -16,20 +21,22 @@ from n4a_flows.training import train_pipelines as train
 
 @worker_task("train pipelines")
 def train_pipelines(
-    work: Sequence[tuple[PlannedPipeline, str]], spectra: Spectra, options: TrainingOptions
-) -> list[TrainedPipeline]:
+    work: Sequence[tuple[PlannedPipeline, str]], spectra: Spectra | Parcel[Spectra], options: TrainingOptions
+) -> list[TrainedPipeline] | Lacking:
     """Cross-validate and refit pipelines, each for the target given with it; one that fails comes back with its error."""
-    return train(work, spectra, options)
+    known = unpacked(spectra)
+    return known if isinstance(known, Lacking) else train(work, known, options)
 
 
 @worker_task("score files")
 def score_files(
-    packages: Sequence[ChainPackage],
+    packages: Sequence[ChainPackage] | Parcel[Sequence[ChainPackage]],
     files: Sequence[PendingFile],
     trust: Trust,
     allowed_modules: tuple[str, ...],
     reading: Reading,
     judging: Judging,
-) -> ScoredChunk:
+) -> ScoredChunk | Lacking:
     """Read, predict and judge a chunk of spectra files; one that cannot be read comes back with its reason."""
-    return score(packages, files, trust, allowed_modules, reading, judging)
+    known = unpacked(packages)
+    return known if isinstance(known, Lacking) else score(known, files, trust, allowed_modules, reading, judging)
