@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from n4a_flows.storage.artifact_files import ArtifactFiles, NeededFiles, PreparedArtifact
@@ -65,7 +66,7 @@ def save_many(session: Session, files: ArtifactFiles, prepared: Sequence[Prepare
     wanted = list({item.serialized.content_hash for item in prepared} - known.keys())
     if wanted:
         sql = (
-            "SELECT content_hash, artifact_id, artifact_path FROM artifacts WHERE list_contains(?, content_hash) "
+            "SELECT content_hash, artifact_id, artifact_path FROM artifacts WHERE content_hash IN (SELECT unnest(?)) "
             "ORDER BY created_at DESC"
         )
         known.update(dict.fromkeys(wanted))
@@ -84,8 +85,31 @@ def _by_hash(session: Session, digest: str) -> tuple[str, str] | None:
     known = _known(session)
     if digest not in known:
         sql = "SELECT artifact_id, artifact_path FROM artifacts WHERE content_hash = ? ORDER BY created_at LIMIT 1"
-        known[digest] = next(iter(session.written(sql, [digest])), None)
+        rows = session.written(sql, [digest]) if _may_be_recorded(session, digest) else []
+        known[digest] = next(iter(rows), None)
     return known[digest]
+
+
+_FEW = 3
+
+
+def _may_be_recorded(session: Session, digest: str) -> bool:
+    """Whether a row may have these bytes; False is certain.
+
+    Looking for one hash reads all of them. So from the fourth one of a transaction on the beginnings of all are at hand: new bytes,
+    which most are, need no query then.
+    """
+    asked = session.memo["hashes asked for"] = session.memo.get("hashes asked for", 0) + 1
+    if asked <= _FEW:
+        return True
+    if "beginnings of hashes" not in session.memo:
+        # A hash that is none, of a row that was registered with it, is no number; no artifact is looked for by it either.
+        sql = "SELECT TRY_CAST('0x' || content_hash[1:15] AS BIGINT) FROM artifacts"
+        session.memo["beginnings of hashes"] = np.unique(session.numbers(sql))
+    beginnings = session.memo["beginnings of hashes"]
+    beginning = int(digest[:15], 16)
+    place = np.searchsorted(beginnings, beginning)
+    return bool(place < len(beginnings) and beginnings[place] == beginning)
 
 
 _SAVES = pa.schema([("artifact_id", pa.string()), ("saves", pa.int32()), ("saved_at", pa.timestamp("us"))])
@@ -135,7 +159,7 @@ def existing(session: Session, artifact_ids: Iterable[str]) -> set[str]:
 
 def known_hashes(session: Session, content_hashes: Iterable[str]) -> int:
     """How many of these bytes are recorded."""
-    sql = "SELECT count(DISTINCT content_hash) FROM artifacts WHERE list_contains(?, content_hash)"
+    sql = "SELECT count(DISTINCT content_hash) FROM artifacts WHERE content_hash IN (SELECT unnest(?))"
     return int(session.rows(sql, [list(content_hashes)])[0][0])
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
@@ -139,6 +141,11 @@ class Session:
     def written(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Like `rows`, but what was collected in this transaction stays unwritten and unseen."""
         return self._run(sql, parameters).fetchall()
+
+    def numbers(self, sql: str) -> npt.NDArray[np.int64]:
+        """The whole numbers of a query of one column, without those that are NULL; like `written`, sees nothing collected."""
+        column = next(iter(self._run(f"SELECT * FROM ({sql}) q(n) WHERE n IS NOT NULL", ()).fetchnumpy().values()))
+        return np.asarray(column, dtype=np.int64)
 
     def commit(self) -> None:
         """Write what was collected and commit.

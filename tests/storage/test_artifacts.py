@@ -59,7 +59,9 @@ def test_what_a_transaction_saves_is_whole_when_it_is_read_and_when_it_ends(stor
     damaged = store.get_artifact_path(late)
     damaged.write_bytes(b"x" * damaged.stat().st_size)
     with store.transaction():
-        store.save_artifact({"a": -1}, "dict", "model")
+        again = [store.save_artifact({"a": number}, "dict", "model") for number in range(10)]
+        assert store.save_artifact({"a": -1}, "dict", "model") == late
+    assert again == ids[:10]
     assert store.load_artifact(late) == {"a": -1}, "saving again mends it"
     with pytest.raises(KeyError), store.transaction():
         store.save_artifact({"a": -2}, "dict", "model")
