@@ -243,7 +243,7 @@ def _score(
         for chunk in crew.results(
             tasks.score_files,
             chunked(pending, options.files_per_task, crew.count),
-            lambda files, sent: {"packages": whole(sent), "files": whole(files), **same},
+            lambda files, sent: {"packages": sent, "files": files, **same},
             shared=chains,
             versions=lambda: Versions.to_score(chains),
         ):

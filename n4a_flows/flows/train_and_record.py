@@ -157,7 +157,7 @@ def _train(
         for trained in crew.results(
             tasks.train_pipelines,
             chunked(work, options.chunk_size, crew.count),
-            lambda chunk, sent: {"work": whole(chunk), "spectra": whole(sent), "options": options},
+            lambda chunk, sent: {"work": chunk, "spectra": sent, "options": options},
             shared=spectra,
             versions=lambda: Versions.to_train(options.modules),
         ):

@@ -22,8 +22,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 from pydantic import AfterValidator
 
+from n4a_flows.flows.chunks import whole
 from n4a_flows.storage.errors import InvalidInputError, WorkerError
-from n4a_flows.tasks.parcels import Lacking, Parcel
+from n4a_flows.tasks.parcels import Lacking, Packed, Parcel
 from n4a_flows.tasks.versions import Versions
 
 T = TypeVar("T")
@@ -78,7 +79,7 @@ class Workers:
         self,
         task: Task[..., R | Lacking],
         work: Iterable[T],
-        arguments: Callable[[T, Any], Mapping[str, Any]],
+        arguments: Callable[[Any, Any], Mapping[str, Any]],
         shared: Any,
         versions: Callable[[], Versions],
     ) -> Iterator[R]:
@@ -90,7 +91,7 @@ class Workers:
         Parameters
         ----------
         arguments
-            The arguments of the task for a piece of work and for what is shared.
+            The arguments of the task for a piece of work and for what is shared, both as they are handed over.
         shared
             What each task run needs. To other processes it is sent with as many chunks as there are workers; after that only to
             one that says it lacks it.
@@ -100,8 +101,11 @@ class Workers:
         parcel = Parcel.of(shared, versions()) if self.apart else None
 
         def submit(piece: T, *, along: bool) -> PrefectFuture[R | Lacking]:
-            sent = shared if parcel is None else parcel if along else parcel.label()
-            future: PrefectFuture[R | Lacking] = self.runner.submit(task, parameters=dict(arguments(piece, sent)))
+            if parcel is None:
+                given = arguments(whole(piece), whole(shared))
+            else:
+                given = arguments(Packed.of(piece), parcel if along else parcel.label())
+            future: PrefectFuture[R | Lacking] = self.runner.submit(task, parameters=dict(given))
             return future
 
         in_flight = max(_IN_FLIGHT, math.ceil(_MORE_THAN_WORKERS * self.count))

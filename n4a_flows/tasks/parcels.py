@@ -20,6 +20,18 @@ _lock = threading.Lock()
 
 
 @dataclass(frozen=True)
+class Packed(Generic[T]):
+    """Something for one task run in another process, as bytes: engines and Prefect would walk through anything else."""
+
+    content: bytes
+
+    @classmethod
+    def of(cls, value: T) -> Packed[T]:
+        """Pack something."""
+        return cls(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
+
+
+@dataclass(frozen=True)
 class Parcel(Generic[T]):
     """Something for a worker process, or only what it is called: whoever has kept it needs no more.
 
@@ -40,7 +52,7 @@ class Parcel(Generic[T]):
     @classmethod
     def of(cls, value: T, versions: Versions) -> Parcel[T]:
         """Pack something."""
-        content = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+        content = Packed.of(value).content
         return cls(hashlib.sha256(content).hexdigest(), versions, content)
 
     def label(self) -> Parcel[T]:
@@ -55,8 +67,15 @@ class Lacking:
     worker: str
 
 
-def unpacked(sent: T | Parcel[T]) -> T | Lacking:
-    """What was sent: as it is in the process that sent it, and out of its parcel elsewhere.
+def unpacked(sent: T | Packed[T]) -> T:
+    """What was sent for one task run: as it is in the process that sent it."""
+    if isinstance(sent, Packed):
+        return cast(T, pickle.loads(sent.content))  # noqa: S301 - the flow's own, as the call of this very function was
+    return sent
+
+
+def kept(sent: T | Parcel[T]) -> T | Lacking:
+    """What was sent to this process: as it is in the process that sent it, and out of its parcel elsewhere.
 
     Raises
     ------
@@ -74,8 +93,8 @@ def unpacked(sent: T | Parcel[T]) -> T | Lacking:
             return Lacking(this_process())
         if hashlib.sha256(sent.content).hexdigest() != sent.digest:
             raise WorkerError(f"What arrived at the worker {this_process()} is not what was sent. Run the flow again.")
-        value = pickle.loads(sent.content)  # noqa: S301 - the flow's own, as the call of this very function was
+        value: T = unpacked(Packed(sent.content))
         _kept[sent.digest] = value
         while len(_kept) > _MOST_KEPT:
             _kept.popitem(last=False)
-        return cast(T, value)
+        return value
