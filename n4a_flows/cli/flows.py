@@ -30,6 +30,13 @@ Options = Annotated[
         ),
     ),
 ]
+Runner = Annotated[
+    str,
+    typer.Option(
+        metavar="RUNNER",
+        help="Where it is computed: threads, processes, dask, dask=ADDRESS, ray or ray=ADDRESS. It is always recorded here.",
+    ),
+]
 Dataset = Annotated[str | None, typer.Option(help='With "best": the dataset whose best chain is meant.')]
 Target = Annotated[str | None, typer.Option(help='With "best": the target whose best chain is meant.')]
 
@@ -45,6 +52,7 @@ def train(
     ],
     target: Annotated[list[str] | None, typer.Option("--target", "-t", help="Column to predict.")] = None,
     option: Options = None,
+    runner: Runner = "threads",
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
@@ -54,16 +62,21 @@ def train(
     Examples:
       n4a-flows train tecator --target fat --pipeline snv_pls
       n4a-flows train july.csv august.csv -t fat -p pls.yaml -o champion=true
+      n4a-flows train july.csv -t fat -p pls.yaml --runner dask=tcp://scheduler:8786
       n4a-flows train tecator -t fat -p snv_pls -o report_file=fat.html --json
     """
     from n4a_flows.block import WorkspaceStoreBlock
     from n4a_flows.flows import train_and_record
+    from n4a_flows.flows.workers import known_runner
     from n4a_flows.training import TrainingOptions
 
     definition, options = _definition(pipeline), options_of(TrainingOptions, option or [])
+    known_runner(runner)
     block = WorkspaceStoreBlock(path=workspace)
     with working():
-        summary = train_and_record(block, dataset if len(dataset) > 1 else dataset[0], target, definition, options)
+        summary = train_and_record(
+            block, dataset if len(dataset) > 1 else dataset[0], target, definition, options, runner
+        )
     if as_json:
         print_json(summary.model_dump(mode="json"))
         return
@@ -87,6 +100,7 @@ def predict(
     dataset: Dataset = None,
     target: Target = None,
     option: Options = None,
+    runner: Runner = "threads",
     watch: Annotated[
         float | None,
         typer.Option(min=0.1, metavar="SECONDS", help="Look again every so many seconds, until Ctrl-C."),
@@ -100,16 +114,19 @@ def predict(
     Examples:
       n4a-flows predict best incoming/ --dataset tecator --target fat
       n4a-flows predict tecator/fat/champion incoming/ --watch 60 -o quarantine=move
+      n4a-flows predict tecator/fat/champion s3://lab/incoming/ --runner ray=ray://head:10001
     """
     from n4a_flows.block import WorkspaceStoreBlock
     from n4a_flows.flows import PredictionOptions, predict_new_spectra
+    from n4a_flows.flows.workers import known_runner
 
     refuse_missing(workspace)
+    known_runner(runner)
     options = options_of(PredictionOptions, option or [], dataset=dataset, target=target)
     block, chain = WorkspaceStoreBlock(path=workspace), _whole_id(workspace, "chain", chain)
     with working():
         while True:
-            _print_prediction(predict_new_spectra(block, chain, files, options), as_json)
+            _print_prediction(predict_new_spectra(block, chain, files, options, runner), as_json)
             if watch is None:
                 return
             try:

@@ -6,12 +6,13 @@ Dask and Ray.
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Annotated, Any, TypeVar
 
 from prefect import Task
@@ -30,6 +31,7 @@ from n4a_flows.tasks.versions import Versions
 T = TypeVar("T")
 R = TypeVar("R")
 
+_EXTRAS = {"dask": "prefect_dask", "ray": "prefect_ray"}
 _RUNNERS = "threads, processes, dask, dask=ADDRESS, ray or ray=ADDRESS"
 _PATIENCE = 60.0
 """Seconds to wait for a first worker of a cluster."""
@@ -45,11 +47,15 @@ def known_runner(text: str) -> str:
     Raises
     ------
     InvalidInputError
-        When it names none.
+        When it names none, or one that needs a package which is not installed.
     """
     name, equals, address = text.partition("=")
-    if name not in ("threads", "processes", "dask", "ray") or (equals and (name[0] in "tp" or not address.strip())):
+    if name not in ("threads", "processes", *_EXTRAS) or (equals and (name not in _EXTRAS or not address.strip())):
         raise InvalidInputError(f"There is no runner {text!r}: use {_RUNNERS}.")
+    if name in _EXTRAS and find_spec(_EXTRAS[name]) is None:
+        raise InvalidInputError(
+            f"The runner {name!r} needs a package that is not here: pip install 'n4a-flows[{name}]'."
+        )
     return text
 
 
@@ -136,7 +142,7 @@ def workers(runner: str) -> Iterator[Workers]:
     Raises
     ------
     InvalidInputError
-        When the text names no runner, or one that needs a package which is not installed.
+        As `known_runner` does.
     WorkerError
         When a cluster cannot be reached or has no workers.
     """
@@ -166,25 +172,15 @@ def _task_runner(text: str) -> TaskRunner[Any]:
     if name == "processes":
         return ProcessPoolTaskRunner(max_workers=cores)
     made: TaskRunner[Any]
+    module = import_module(_EXTRAS[name])
     if name == "dask":
         here = {"n_workers": cores, "threads_per_worker": 1, "dashboard_address": None}
-        made = _extra("prefect_dask", name).DaskTaskRunner(
-            address=address or None, cluster_kwargs=None if address else here
-        )
+        made = module.DaskTaskRunner(address=address or None, cluster_kwargs=None if address else here)
         return made
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet = {"log_to_driver": False, "logging_level": "warning", **({} if address else {"include_dashboard": False})}
-    made = _extra("prefect_ray", name).RayTaskRunner(address=address or None, init_kwargs=quiet)
+    made = module.RayTaskRunner(address=address or None, init_kwargs=quiet)
     return made
-
-
-def _extra(module: str, name: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise InvalidInputError(
-            f"The runner {name!r} needs a package that is not here: pip install 'n4a-flows[{name}]'."
-        ) from error
 
 
 @contextmanager
@@ -209,5 +205,5 @@ def _count(runner: TaskRunner[Any]) -> int:
         client.wait_for_workers(1, timeout=_PATIENCE)
         return sum(client.nthreads().values())
     if kind == "prefect_ray":
-        return max(int(importlib.import_module("ray").cluster_resources().get("CPU", 1)), 1)
+        return max(int(import_module("ray").cluster_resources().get("CPU", 1)), 1)
     return _IN_FLIGHT
