@@ -162,12 +162,48 @@ def top_predictions(
     if ascending is None:
         scored = metric in ("val_score", "test_score", "train_score")
         ascending = not scored or _ascending_of(session, f"predictions{where}", parameters)
+    if group_by is None:
+        return _best(session, n, metric, ascending, conditions, parameters)
+    return _best_of_groups(session, n, metric, ascending, where, parameters, group_by)
+
+
+def _best(
+    session: Session, n: int, metric: str, ascending: bool, conditions: list[str], parameters: list[Any]
+) -> pl.DataFrame:
+    if _is_number(metric):
+        # DuckDB passes over most rows when it sorts by a plain column. What is no number is wanted when there are too few numbers.
+        numbers = _where([*conditions, f"isfinite({metric})"])
+        order = f"{metric} {'ASC' if ascending else 'DESC'}, rowid"
+        found = session.frame(f"SELECT * FROM predictions{numbers} ORDER BY {order} LIMIT ?", [*parameters, n])
+        if found.height == n:
+            return found
     order = best_first("predictions", metric, ascending)
-    best = (
-        "" if group_by is None else f" QUALIFY row_number() OVER (PARTITION BY {group_by} ORDER BY {order}, rowid) <= ?"
+    return session.frame(
+        f"SELECT * FROM predictions{_where(conditions)} ORDER BY {order}, rowid LIMIT ?", [*parameters, n]
     )
-    limit = " LIMIT ?" if group_by is None else ""
-    return session.frame(f"SELECT * FROM predictions{where}{best} ORDER BY {order}, rowid{limit}", [*parameters, n])
+
+
+_MOST_LEADERS = 999_999  # that DuckDB finds
+
+
+def _best_of_groups(
+    session: Session, n: int, metric: str, ascending: bool, where: str, parameters: list[Any], group_by: str
+) -> pl.DataFrame:
+    order = f"{best_first('predictions', metric, ascending)}, rowid"
+    best, at_least = ("min", "<=") if ascending else ("max", ">=")
+    finite = f" FILTER (isfinite({metric}))" if _is_number(metric) else ""
+    n = int(n)
+    # Sorting whole groups takes long: the n-th best value of each is found first, and only what is as good is sorted.
+    leaders = f"{best}({metric}, {min(max(1, n), _MOST_LEADERS)}){finite} AS leaders"
+    found = (
+        f"SELECT rowid FROM predictions JOIN (SELECT {group_by} AS of_group, {leaders} "
+        f"FROM predictions{where} GROUP BY of_group) ON {group_by} IS NOT DISTINCT FROM of_group"
+        f"{where}{' AND' if where else ' WHERE'} ({metric} {at_least} leaders[{n}] OR leaders[{n}] IS NULL) "
+        f"QUALIFY row_number() OVER (PARTITION BY {group_by} ORDER BY {order}) <= {n}"
+    )
+    return session.frame(
+        f"SELECT * FROM predictions WHERE rowid IN ({found}) ORDER BY {order}", [*parameters, *parameters]
+    )
 
 
 def _ascending_of(session: Session, rows: str, parameters: list[Any]) -> bool:
@@ -183,9 +219,12 @@ def _ascending_of(session: Session, rows: str, parameters: list[Any]) -> bool:
 
 def best_first(table: str, column: str, ascending: bool) -> str:
     """ORDER BY terms that put the best value first and what is no number (NULL, NaN, infinity) last."""
-    is_number = str(ARROW_SCHEMAS[table].field(column).type) == "double"
-    usable = f"isfinite({column}) IS NOT TRUE, " if is_number else ""
+    usable = f"isfinite({column}) IS NOT TRUE, " if _is_number(column, table) else ""
     return f"{usable}{column} {'ASC' if ascending else 'DESC'} NULLS LAST"
+
+
+def _is_number(column: str, table: str = "predictions") -> bool:
+    return str(ARROW_SCHEMAS[table].field(column).type) == "double"
 
 
 def chain_predictions(session: Session, chain_id: str, partition: str | None, fold_id: str | None) -> pl.DataFrame:

@@ -168,6 +168,41 @@ def test_the_best_come_first_and_no_numbers_last(store: WorkspaceStore, pipeline
         store.top_predictions(1, group_by="nothing")
 
 
+def test_the_best_of_each_group_are_those_that_sorting_everything_gives(
+    store: WorkspaceStore, pipeline_id: str
+) -> None:
+    random = np.random.default_rng(0)
+    values = [0.1, 0.2, 0.3, -1.0, 0.0, float("nan"), float("inf"), -float("inf"), None]
+    with store.transaction():
+        for number in range(200):
+            score = values[random.integers(len(values))]
+            group = None if number % 7 == 0 else int(random.integers(9))
+            save(store, pipeline_id, f"fold_{number}", score, branch_id=group, model_name=f"m{number % 40}")
+
+    def rank(row: dict[str, object], ascending: bool) -> tuple[bool, float]:
+        score = row["val_score"]
+        usable = isinstance(score, float) and bool(np.isfinite(score))
+        return not usable, (score if ascending else -score) if usable else 0.0  # type: ignore[operator]
+
+    everything = store.query_predictions().reverse().to_dicts()
+    for ascending in (True, False):
+        for n in (0, 1, 3, 1000):
+            found = store.top_predictions(n, ascending=ascending, group_by="branch_id")["val_score"].to_list()
+            expected = []
+            for group in {row["branch_id"] for row in everything}:
+                rows = [row for row in everything if row["branch_id"] == group]
+                expected += sorted(rows, key=lambda row: rank(row, ascending))[:n]
+            usable = [row["val_score"] for row in expected if not rank(row, ascending)[0]]
+            assert found[: len(usable)] == sorted(usable, reverse=not ascending)
+            assert len(found) == len(expected)
+            best = [row["val_score"] for row in sorted(everything, key=lambda row: rank(row, ascending))[:n]]
+            numbers = [score for score in best if score is not None and np.isfinite(score)]
+            assert store.top_predictions(n, ascending=ascending)["val_score"].to_list()[: len(numbers)] == numbers
+    for metric in ("fold_id", "created_at", "n_samples", "scores"):
+        names = store.top_predictions(2, metric=metric, group_by="model_name")
+        assert names.group_by("model_name").len()["len"].to_list() == [2] * 40
+
+
 def test_predictions_are_filtered_and_paged(store: WorkspaceStore, pipeline_id: str) -> None:
     for number in range(4):
         save(store, pipeline_id, f"fold_{number}")

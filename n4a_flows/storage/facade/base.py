@@ -187,6 +187,8 @@ class StoreBase:
             raise WorkspaceError(f"The workspace {self._workspace_path} cannot be made: {error.strerror}.") from error
 
     def _make_or_check_database(self) -> None:
+        if self._database.schema_is_current:
+            return
         version = None
         if self._database.path.is_file():
             with self._reading("open") as session:
@@ -204,6 +206,8 @@ class StoreBase:
         schema.refuse_newer(version)
         if version < schema.SCHEMA_VERSION:
             self._bring_up_to_date()
+        else:
+            self._database.note_current_schema()
 
     def _bring_up_to_date(self) -> None:
         # A store that may not write reads the older version as it is.
