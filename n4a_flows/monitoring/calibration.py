@@ -100,9 +100,11 @@ def calibrate(
     if y_range is not None:
         predicted = np.concatenate([fold.y_pred for fold in held_out if fold.y_pred is not None])
         residuals = predicted - np.concatenate([fold.y_true for fold in held_out if fold.y_true is not None])
-    # Folds may have fewer components where there are fewer spectra.
-    width = min(fold.place.scores.shape[1] for fold in held_out)
-    width = min(width, len(space.score_scale))
+    # Folds may have fewer components where there are fewer spectra: T² of more components than theirs would be larger than theirs.
+    widths = [fold.place.scores.shape[1] for fold in held_out]
+    if space.principal:
+        space = space.first(max(widths))
+    width = min(*widths, len(space.score_scale))
     return Limits(
         calibration=calibration,
         residuals=residuals,

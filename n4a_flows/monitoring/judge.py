@@ -149,7 +149,8 @@ class Judge:
         levels = np.vstack(list(scaled.values()))
         joint = levels.max(axis=0)
         dead = look.runs > self._most_equal
-        codes = (joint > self._warn).astype(int) + ((joint > self._outlier) | dead)
+        # Not to be compared is not to be normal.
+        codes = (~(joint <= self._warn)).astype(int) + (~(joint <= self._outlier) | dead)
         codes[dead] = 2
         verdicts: list[Verdict] = [_VERDICTS[code] for code in codes.tolist()]
         reasons: list[list[str]] = [[] for _ in verdicts]

@@ -8,7 +8,7 @@ hide what is wrong with a spectrum.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ _SHARE = 0.9999
 _MOST_NEIGHBOURS = 1000
 _TINY = 1e-30
 _NO_DISTANCE = 1e-6
+_FURTHEST = 1e12
+"""What lies further off, such as the -3.4e38 that stands for no value, is not calculated with: squares must stay finite."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,18 @@ class ScoreSpace:
         if components is None:
             raise ValueError(f"{type(model).__name__} has no scores")
         return cls(*components, score_scale, neighbours)
+
+    def first(self, most: int) -> ScoreSpace:
+        """This space with the first components only, so many at most."""
+        loadings = self.loadings[:, :most]
+        rotations = loadings if self.principal else self.rotations[:, :most]
+        return replace(
+            self,
+            rotations=rotations,
+            loadings=loadings,
+            score_scale=self.score_scale[:most],
+            neighbours=self.neighbours[:, :most],
+        )
 
     @property
     def principal(self) -> bool:
@@ -182,10 +196,10 @@ class ShapeSpace:
     longest_run: int
 
     @classmethod
-    def fit(cls, X: Values) -> ShapeSpace:
-        """The space of raw calibration spectra, (n_samples, n_points)."""
+    def fit(cls, X: Values, most: int = _MOST_COMPONENTS) -> ShapeSpace:
+        """The space of raw calibration spectra, (n_samples, n_points), with at most so many components."""
         shapes = _shapes(X).astype(np.float64)
-        shape_mean, _, loadings, _ = _principal_components(shapes)
+        shape_mean, _, loadings, _ = _principal_components(shapes, most)
         centred = shapes - shape_mean
         scores = centred @ loadings
         residuals = centred - scores @ loadings.T
@@ -244,20 +258,23 @@ class ShapeSpace:
 def _shapes(X: Values) -> Singles:
     """Differences of neighbouring points over the standard deviation of the spectrum; 0 where the points are equal."""
     n = X.shape[1]
-    means = X @ np.full(n, 1 / n)
-    variances = np.einsum("ij,ij->i", X, X) / n - means**2
     shapes = _less(X[:, 1:], X[:, :-1])
-    # Rounding leaves something where a spectrum is constant.
-    spread = np.sqrt(np.maximum(variances, 1e-12 * means**2))
-    shapes *= (1 / np.where(spread > 0, spread, 1.0)).astype(np.float32)[:, None]
+    with np.errstate(over="ignore", invalid="ignore"):
+        means = X @ np.full(n, 1 / n)
+        variances = np.einsum("ij,ij->i", X, X) / n - means**2
+        # Rounding leaves something where a spectrum is constant.
+        spread = np.sqrt(np.maximum(variances, 1e-12 * means**2))
+    spread = np.minimum(np.where(spread > 0, spread, 1.0), _FURTHEST)
+    shapes *= (1 / spread).astype(np.float32)[:, None]
     return shapes
 
 
 def _less(rows: Values, others: Values) -> Singles:
-    """The differences, taken in double precision."""
+    """The differences, taken in double precision, as far as they matter."""
     differences = np.empty(rows.shape, np.float32)
-    np.subtract(rows, others, out=differences, casting="unsafe")
-    return differences
+    with np.errstate(over="ignore"):
+        np.subtract(rows, others, out=differences, casting="unsafe")
+    return np.clip(differences, -_FURTHEST, _FURTHEST, out=differences)
 
 
 def _times(rows: Singles, matrix: Singles) -> Singles:
@@ -302,8 +319,8 @@ def _components_of(model: Any) -> tuple[Values, Values, Values, Values] | None:
     return centre, scale, rotations, loadings
 
 
-def _principal_components(X: Values) -> tuple[Values, Values, Values, Values]:
-    """The components that describe 99.99 % of the variance; at most 20, and one for five spectra."""
+def _principal_components(X: Values, most: int = _MOST_COMPONENTS) -> tuple[Values, Values, Values, Values]:
+    """The components that describe 99.99 % of the variance; at most 20 (or `most`), and one for five spectra."""
     centre = X.mean(axis=0)
     centred = X - centre
     wide = X.shape[1] > len(X)
@@ -313,7 +330,7 @@ def _principal_components(X: Values) -> tuple[Values, Values, Values, Values]:
     total = values.sum()
     enough = 1 if total <= 0 else int(np.searchsorted(np.cumsum(values) / total, _SHARE)) + 1
     rank = max(1, int(np.sum(values > values[0] * 1e-12)))
-    kept = max(1, min(enough, rank, _MOST_COMPONENTS, len(X) // 5))
+    kept = max(1, min(enough, rank, most, len(X) // 5))
     loadings = vectors[:, :kept]
     if wide:
         loadings = centred.T @ loadings / np.sqrt(np.maximum(values[:kept], _TINY))

@@ -30,13 +30,19 @@ class RawLooks:
     """
 
     shape: ShapeSpace | None = None
+    _components: int = 0
     _residuals: list[Singles] = field(default_factory=list)
 
     def of(self, rows: Rows) -> Look | None:
         """How the spectra held out from a fold look; None for the refit."""
-        self.shape = ShapeSpace.fit(rows.X)
         unseen = rows.parts.get("val")
-        return None if unseen is None else self.shape.look(unseen, self._residuals.append)
+        if unseen is None:
+            # With more components than the folds had, T² would be larger than theirs.
+            self.shape = ShapeSpace.fit(rows.X, self._components)
+            return None
+        self.shape = ShapeSpace.fit(rows.X)
+        self._components = max(self._components, self.shape.loadings.shape[1])
+        return self.shape.look(unseen, self._residuals.append)
 
     @cached_property
     def usual(self) -> Usual:
