@@ -65,7 +65,7 @@ class BatchTally:
     shape, scores
         Sums of the residuals of the shape and of the scores; None while there are no spectra.
     moments
-        By statistic, of its logarithm; `y` of the predictions, in units of the target.
+        By statistic, of its logarithm; `y` of the predictions, in units of the target. All of them within bounds.
     """
 
     counts: dict[str, int]
@@ -89,7 +89,7 @@ class BatchTally:
             name: Moments.of(_bounded(limits, name, statistics[name])) for name in _MOMENTS if name in statistics
         }
         if y is not None:
-            moments["y"] = Moments.of(y)
+            moments["y"] = Moments.of(_near_the_range(limits, y))
         width = len(limits.usual_scores.mean)
         return cls(
             dict(zip(("ok", "warn", "outlier"), counts, strict=True)),
@@ -221,7 +221,8 @@ def _share(tally: BatchTally, limits: Limits, false_alarms: float) -> _Test:
 
 def _outliers(tally: BatchTally, limits: Limits, false_alarms: float) -> _Test:
     odd, n = tally.counts.get("outlier", 0) + tally.counts.get("rejected", 0), tally.n
-    p = _p_of_odd(odd, n, limits, limits.outlier_level(false_alarms))
+    # Of a few spectra it may be chance that all are, but none of them can be used.
+    p = 0.0 if odd == n else _p_of_odd(odd, n, limits, limits.outlier_level(false_alarms))
     return _Test("outliers", p, odd / n, 0.0, 0.5, f"{odd} of {n} spectra are outliers or have no prediction")
 
 
@@ -251,6 +252,14 @@ def _bounded(limits: Limits, name: str, values: Values) -> Values:
     """Logarithms between the ends of those of the calibration, so that no single spectrum decides."""
     low, high = np.quantile(np.log(limits.calibration[name]), _ENDS)
     return np.asarray(np.clip(np.log(values), low, high))
+
+
+def _near_the_range(limits: Limits, y: Values) -> Values:
+    """Predictions at most half the calibrated range outside it, so that no single spectrum decides."""
+    if limits.y_range is None:
+        return y
+    low, high = limits.y_range
+    return np.asarray(np.clip(y, low - (high - low) / 2, high + (high - low) / 2))
 
 
 def _added(one: Sums | None, other: Sums | None) -> Sums | None:

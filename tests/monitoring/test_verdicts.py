@@ -171,6 +171,49 @@ def test_a_silent_shift_that_spoils_predictions_raises_the_batch_verdict(judge: 
     assert spoiled >= 2
 
 
+@pytest.mark.parametrize("value", [-3.4028235e38, 1e39, 1e300])
+def test_values_that_are_none_are_never_called_ok(judge: Judge, held_out: Spectra, value: float) -> None:
+    X = held_out.X[:5].copy()
+    X[1, 40] = value
+    judged = judge.predict(X)
+    assert judged.verdicts[1] == "outlier"
+    assert judged.reasons[1]
+    assert judged.verdicts[0] == judge.predict(held_out.X[:1]).verdicts[0]
+
+
+def test_one_wild_spectrum_does_not_condemn_the_batch(tmp_path: Path, held_out: Spectra) -> None:
+    tecator = load_tecator()
+    raw = judge_for(tmp_path, part(tecator, "fat", split(tecator, "fat", 0)[0]), "fat", pls(10)[1:])
+    assert judge_batch(raw.predict(held_out.X).tally, raw.limits).verdict == "ok"
+    X = held_out.X.copy()
+    X[7] *= 1e5  # counts
+    judged = raw.predict(X)
+    assert judged.verdicts[7] == "outlier"
+    assert judge_batch(judged.tally, raw.limits).verdict == "ok"
+
+
+def test_a_batch_of_a_single_spectrum_is_as_that_spectrum_is(judge: Judge, held_out: Spectra) -> None:
+    singles = [judge.predict(held_out.X[row : row + 1]) for row in range(len(held_out.X))]
+    normal = [judge_batch(one.tally, judge.limits).verdict for one in singles if one.verdicts == ["ok"]]
+    assert normal.count("ok") >= 0.97 * len(normal)
+    for trouble in (10 ** -held_out.X[:1], np.full((1, held_out.X.shape[1]), 0.5)):
+        judged = judge.predict(trouble)
+        assert judge_batch(judged.tally, judge.limits).verdict == "outlier", judged.verdicts
+
+
+def test_a_hundred_spectra_with_two_decimals_keep_the_rate_too(tmp_path: Path) -> None:
+    tecator, alarms = load_tecator(), []
+    rounded = Spectra(
+        np.round(tecator.X, 2), tecator.axis, tecator.sample_ids, tecator.targets, signal=tecator.signal, name="rounded"
+    )
+    for seed in range(10):
+        inside, outside = split(rounded, "fat", seed)
+        inside = np.sort(np.random.default_rng(seed).choice(inside, 100, replace=False))
+        judge = judge_for(tmp_path / str(seed), part(rounded, "fat", inside), "fat", pls(2))
+        alarms.append(not_ok(judge.predict(rounded.X[outside])))
+    assert np.mean(alarms) < 0.065
+
+
 def test_replicates_of_one_normal_sample_are_no_drift(judge: Judge, held_out: Spectra) -> None:
     random = np.random.default_rng(1)
     normal = [row for row, verdict in enumerate(judge.predict(held_out.X).verdicts) if verdict == "ok"][:20]
