@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKSPACE ?= demo-workspace
 
-.PHONY: demo test interop bench torture lint clean
+.PHONY: demo test interop engines bench torture lint clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +27,24 @@ interop: $(VENV)/.installed .interop/nirs4all-1.4.10/.installed .interop/nirs4al
 	$(PYTHON) -m venv .interop/nirs4all-$*
 	.interop/nirs4all-$*/bin/pip install --quiet --constraint .interop/constraints.txt --requirement $<
 	.interop/nirs4all-$*/bin/pip install --quiet --no-deps nirs4all==$*
+	touch $@
+
+# Dask, Ray and an S3 of our own; in the versions of everything else that are here.
+engines: $(VENV)/.engines .engines/other-scikit-learn/.installed  ## other task runners, and files at URLs
+	$(BIN)/python -m pytest tests/engines
+
+$(VENV)/.engines: $(VENV)/.installed
+	mkdir -p .engines
+	$(BIN)/pip freeze --exclude-editable > .engines/constraints.txt
+	$(BIN)/pip install --quiet --constraint .engines/constraints.txt -e '.[engines]'
+	touch $@
+
+# The same environment but for one package, which a worker must not have: what comes first on the path counts.
+.engines/other-scikit-learn/.installed: | $(VENV)/.engines
+	$(PYTHON) -m venv .engines/other-scikit-learn
+	.engines/other-scikit-learn/bin/pip install --quiet --no-deps 'scikit-learn<1.9'
+	$(BIN)/python -c 'import sysconfig; print("$(CURDIR)", sysconfig.get_path("purelib"), sep="\n")' > \
+		$$(.engines/other-scikit-learn/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/same.pth
 	touch $@
 
 PEERS := nirs4all-1.4.10 nirs4all-0.7.1 mlflow-3.17.2
@@ -58,4 +76,4 @@ lint: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) demo-workspace build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .interop .bench
+	rm -rf $(VENV) demo-workspace build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .interop .bench .engines
