@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,7 +17,7 @@ from n4a_flows.cli.common import (
     print_table,
 )
 from n4a_flows.cli.console import out
-from n4a_flows.storage.clock import now
+from n4a_flows.storage.clock import days_ago
 
 _MOST_CROSSINGS = 20
 
@@ -103,7 +102,7 @@ def monitor(
 
     with opened(workspace, read_only=True) as store:
         chain_id = None if chain is None else store.identify(chain, "chain").id
-        report = compare(store, chain_id, target, _since(days))
+        report = compare(store, chain_id, target, days_ago(days))
     if html is not None:
         write_file(html.absolute(), monitoring_html(report).encode())
     if as_json:
@@ -144,11 +143,11 @@ def correct(
 
     with opened(workspace, read_only=dry_run) as store:
         chain_id = store.identify(chain, "chain").id
-        found = correction_from_store(store, chain_id, kind, since=_since(days), instrument=instrument)
+        found = correction_from_store(store, chain_id, kind, since=days_ago(days), instrument=instrument)
         corrected = None
         if not dry_run:
             corrected = save_corrected_chain(
-                store, chain_id, found, since=_since(days), instrument=instrument, name=name
+                store, chain_id, found, since=days_ago(days), instrument=instrument, name=name
             )
     if as_json:
         print_json({"chain_id": corrected, "parent_chain_id": chain_id, "needed": found.needed, "correction": found})
@@ -161,10 +160,6 @@ def correct(
         out.print("by a t-test nothing needed to be corrected: what differs may be chance")
     if corrected is not None:
         out.print(f"chain {corrected}", markup=False)
-
-
-def _since(days: float | None) -> datetime | None:
-    return None if days is None else now() - timedelta(days=days)
 
 
 def register(app: typer.Typer) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 
 from prefect import flow, get_run_logger
@@ -17,7 +16,7 @@ from n4a_flows.flows.options import MonitoringOptions
 from n4a_flows.flows.summaries import AgreementSummary, MonitoringSummary
 from n4a_flows.monitoring import MonitoringReport
 from n4a_flows.reports import monitoring_markdown
-from n4a_flows.storage.clock import now
+from n4a_flows.storage.clock import days_ago
 
 
 @flow(persist_result=False)
@@ -40,8 +39,7 @@ def monitor(
         UnknownIdError: When there is no such chain.
     """
     added, rejected = _take_in(store, options)
-    since = None if options.days is None else now() - timedelta(days=options.days)
-    report = tasks.monitor(store, options.chain, options.target, since, options.confidence)
+    report = tasks.monitor(store, options.chain, options.target, days_ago(options.days), options.confidence)
     new = set(tasks.record_crossings(store, whole(report.crossings), flow_run.id))
     found = [crossing for crossing in report.crossings if crossing.crossing_id in new]
     for crossing in found:

@@ -59,6 +59,7 @@ def test_values_are_added_monitored_and_correct_a_chain(
     assert f"fat, chain {chain[:8]}, NIR-2: " in shown
     assert "NIR-1: " not in shown
     assert (tmp_path / "fat.html").read_text().count("<img") == 4
+    assert chain[:8] in command("monitor", "-w", ws, "--days", "1e9", code=5)  # longer than there are calendars
     found = json.loads(command("monitor", "-w", ws, "--chain", chain[:8], "--days", "1", "--json", code=5))
     assert [(group["instrument"], group["n"], group["bias_differs"]) for group in found["chains"][0]["groups"]] == [
         ("NIR-1", 43, False), ("NIR-2", 43, True),
