@@ -47,6 +47,10 @@ $(VENV)/.engines: $(VENV)/.installed
 		$$(.engines/other-scikit-learn/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/same.pth
 	touch $@
 
+e2e: $(VENV)/.installed  ## a real server, worker and browser (Chromium of the system); N4A_PICTURES=FOLDER keeps its pictures
+	$(BIN)/pip install --quiet -e '.[test,e2e]'
+	$(BIN)/python -m pytest -o faulthandler_timeout=900 tests/e2e
+
 PEERS := nirs4all-1.4.10 nirs4all-0.7.1 mlflow-3.17.2
 
 bench: $(VENV)/.installed $(PEERS:%=.bench/%/.installed)  ## beside the peers; BENCH="--quick --only record,replay" for a part

@@ -97,7 +97,7 @@ def _clean_if_approved(store: WorkspaceStoreBlock, options: MaintenanceOptions, 
     done = replace(done, retention_plan=plan.retention, gc_plan=plan.garbage if options.collect_garbage else None)
     if plan.empty:
         return done
-    shown = _show(store, replace(done, not_deleted=f"plan {plan.digest[:12]} waits for approval"))
+    shown = _show(store, replace(done, waiting=plan.digest))
     refusal = approval.why_not(shown, options.approval_timeout)
     if refusal is None:
         try:

@@ -33,6 +33,8 @@ class Maintenance:
         The quick check that comes first.
     database_bytes_before, database_bytes_after
         Size of the database file.
+    waiting
+        The digest of the plan that waits for approval, None when none does.
     not_deleted
         Why what the plans name was not deleted, though this is no dry run; None when it was.
     """
@@ -48,6 +50,7 @@ class Maintenance:
     collected: GcReport | None = None
     compacted: CompactReport | None = None
     verified: CheckReport | None = None
+    waiting: str | None = None
     not_deleted: str | None = None
 
     @property
@@ -81,10 +84,13 @@ def maintenance_markdown(done: Maintenance) -> str:
 
 
 def _outcome(done: Maintenance) -> str:
-    would = "would go" if done.dry_run or done.not_deleted is not None else "removed"
+    only_planned = done.dry_run or done.waiting is not None or done.not_deleted is not None
+    would = "would go" if only_planned else "removed"
     rows = [["checks", "no damage" if done.ok else f"damage in {len(done.findings)} places"]]
     if not done.check.ok:
         rows.append(["deletions", "none: nothing is deleted from a damaged workspace"])
+    if done.waiting is not None:
+        rows += [["deletions", "none yet, it waits for approval"], ["plan", f"`{done.waiting[:12]}`"]]
     if done.not_deleted is not None:
         rows.append(["deletions", f"none: {done.not_deleted}"])
     rows.append(["runs that had died", str(len(done.reaped))])
@@ -106,7 +112,7 @@ def _outcome(done: Maintenance) -> str:
             ["database", f"{before} → {after}, {dead}" if done.compacted.compacted else f"{before}, {dead}: left"]
         )
     else:
-        rows.append(["database", readable_bytes(done.database_bytes_after)])
+        rows.append(["database", readable_bytes(done.database_bytes_after or done.database_bytes_before)])
     if done.verified is not None:
         checked = done.verified.checked
         rows.append(["verified", f"{checked['hashed']} files hashed, {checked['replayed']} chains replayed"])
@@ -119,19 +125,20 @@ def _less(kept: int) -> str:
 
 def _retention(plan: RetentionPlan) -> str:
     rows = (
-        [item.name, item.run_id, "whole" if item.whole else f"{len(item.pipeline_ids)} pipelines", item.reason]
+        [item.name, "whole" if item.whole else f"{len(item.pipeline_ids)} pipelines", item.reason, item.run_id]
         for item in plan.retired
     )
     kept = ", ".join(f"{count} ({reason})" for reason, count in plan.kept.items()) or "none"
     return f"## Retention\n\nRuns kept: {kept}. Plan `{plan.digest[:12]}`.\n\n" + _cut_table(
-        ["run", "id", "goes", "why"], rows
+        ["run", "goes", "why", "id"], rows
     )
 
 
 def _garbage(plan: GcPlan) -> str:
     reasons = Counter(item.reason.partition(", and it was last saved")[0] for item in plan.artifacts)
     reasons.update(item.reason for item in plan.orphans)
-    text = f"## Garbage\n\nSaved before {plan.saved_before} UTC. Plan `{plan.digest[:12]}`.\n\n"
+    moment = plan.saved_before[:19].replace("T", " ")
+    text = f"## Garbage\n\nSaved before {moment} UTC. Plan `{plan.digest[:12]}`.\n\n"
     text += _cut_table(["why", "how many"], ([reason, str(count)] for reason, count in reasons.items()))
     if plan.foreign:
         text += f"\n{len(plan.foreign)} files in `artifacts/` were not written by n4a_flows and are left alone.\n"

@@ -126,7 +126,9 @@ class Lab:
 
     @property
     def block(self) -> WorkspaceStoreBlock:
-        return WorkspaceStoreBlock.load("local")
+        # Playwright runs an event loop in this thread, in which Prefect would return a coroutine.
+        block: WorkspaceStoreBlock = WorkspaceStoreBlock.load("local", _sync=True)
+        return block
 
     def client(self) -> Any:
         return get_client(sync_client=True)
@@ -150,3 +152,13 @@ class Lab:
     def flow_runs(self, client: SyncPrefectClient, deployment: str) -> list[Any]:
         identity = client.read_deployment_by_name(deployment).id
         return [one for one in client.read_flow_runs(limit=200) if one.deployment_id == identity]
+
+    def quiet(self) -> None:
+        """Wait until nothing runs or is about to, also nothing that an automation starts."""
+
+        def look() -> bool:
+            time.sleep(4)
+            with self.client() as client:
+                return all(run.state is not None and run.state.is_final() for run in client.read_flow_runs(limit=200))
+
+        wait_for("the end of all flow runs", look, 120)
