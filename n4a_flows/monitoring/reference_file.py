@@ -59,7 +59,7 @@ def read_reference_values(
     MissingFileError
         When the file does not exist.
     InvalidInputError
-        When it has no such columns, or two values for one sample.
+        When it has no such columns, or one of them twice, or two values for one sample.
     SpectraError
         When it is damaged, or Excel cannot be read here.
 
@@ -144,6 +144,9 @@ def _values(file: Path, table: _Table, columns: Mapping[str, str], id_column: st
                 f"{file} has no column sample_id, id or sample: say which one holds the sample ids."
             )
         by = known[0]
+    twice = [name for name in (by, *columns.values()) if table.header.count(name) > 1]
+    if twice:
+        raise InvalidInputError(f"{file} has several columns {twice[0]!r}: give each a name of its own, or leave one.")
     values: dict[str, dict[str, float]] = {target: {} for target in columns}
     lines: dict[tuple[str, str], int] = {}
     rejected = []

@@ -68,6 +68,7 @@ def test_what_is_no_value_is_rejected_with_its_line(tmp_path: Path) -> None:
         ("id,fat\na,1\n", {"fat": "Fett"}, InvalidInputError, "no table with the columns 'Fett': there is 'id', 'fat'"),
         ("Probe,fat\na,1\n", {"fat": "fat"}, InvalidInputError, "no column sample_id, id or sample"),
         ("id,fat\na,1\nb,3\na,2\n", {"fat": "fat"}, InvalidInputError, "'a' has two values of 'fat', on lines 2 and 4"),
+        ("id,fat,fat\na,1,2\n", {"fat": "fat"}, InvalidInputError, "several columns 'fat'"),
         ("", {"fat": "fat"}, SpectraError, "is empty"),
         ("PK\x03\x04no workbook", {"fat": "fat"}, SpectraError, "cannot be read as a table"),
         ("PAR1 no table", {"fat": "fat"}, SpectraError, "cannot be read as a table"),
