@@ -69,11 +69,11 @@ def test_what_no_rule_keeps_goes_and_the_file_shrinks(block: WorkspaceStoreBlock
     options = MaintenanceOptions(retention=RetentionOptions(last_runs=1), grace_hours=0, verify_share=1)
     summary = maintain(block, options)
     assert (summary.checks_ok, summary.removed_runs, summary.reaped_runs) == (True, 2, [])
-    # Of two runs five fold models, a refit and a probe each; and the loose one.
-    assert summary.removed_files == 2 * 7 + 1
+    # Of two runs five fold models, a refit, a probe and the limits each; and the loose one.
+    assert summary.removed_files == 2 * 8 + 1
     assert summary.freed_bytes > 0
     assert summary.database_bytes_after < summary.database_bytes_before
-    assert (summary.verified_files, summary.replayed_chains) == (7, 1)
+    assert (summary.verified_files, summary.replayed_chains) == (8, 1)
     with block.open() as store:
         assert {run["run_id"] for run in store.list_runs().iter_rows(named=True)} == {trained[-1], lost}
         assert store.check("replay").ok
@@ -204,9 +204,9 @@ def answering(delete: bool, meanwhile: Callable[[], object] = lambda: None) -> I
 def test_a_plan_goes_when_somebody_says_yes(block: WorkspaceStoreBlock, trained: list[str]) -> None:
     with answering(True) as shown:
         summary = maintain(block, ASKED)
-    assert (summary.removed_runs, summary.removed_files, summary.not_deleted) == (2, 14, None)
+    assert (summary.removed_runs, summary.removed_files, summary.not_deleted) == (2, 16, None)
     assert "waits for approval" in shown[0]
-    assert "14 files" in shown[0], "what the runs release is counted"
+    assert "16 files" in shown[0], "what the runs release is counted"
     assert trained[0] in shown[0]
     assert "waits for approval" not in report()
     assert maintain(block, ASKED).not_deleted is None, "nobody is asked about nothing"
