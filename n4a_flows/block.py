@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, HttpUrl
 from n4a_flows.storage import WorkspaceStore
 from n4a_flows.storage.codecs import DEFAULT_ALLOWED_MODULES
 from n4a_flows.storage.errors import InvalidInputError, WorkspaceError
+from n4a_flows.storage.places import Place, located
 
 
 def _anchored(path: Path) -> Path:
@@ -19,7 +20,13 @@ def _anchored(path: Path) -> Path:
 
 
 def _absolute(folder: str) -> str:
-    if not Path(folder).expanduser().is_absolute():
+    where = located(folder)
+    if isinstance(where, Place):
+        if str(where) != folder:
+            raise ValueError(
+                f"{where} is written with credentials, which a block would show: leave them to the environment"
+            )
+    elif not where.expanduser().is_absolute():
         raise ValueError(f"{folder!r} is not an absolute path: write an export folder from the root")
     return folder
 
@@ -71,8 +78,8 @@ class WorkspaceStoreBlock(Block):
         default_factory=list,
         title="Export folders",
         description=(
-            "Absolute folders that exports may be written to, besides the exports folder of the workspace; "
-            'a list such as ["/srv/exports"].'
+            "Absolute folders, or folders at URLs, that exports may be written to, besides the exports folder of the workspace; "
+            'a list such as ["/srv/exports", "s3://lab/exports"].'
         ),
     )
     allowed_modules: list[str] = Field(
@@ -107,8 +114,33 @@ class WorkspaceStoreBlock(Block):
             read_only=self.read_only,
         )
 
+    def export_target(self, name: str) -> Path | Place:
+        """Where an export called `name` is to be written, which may be a URL inside one of `export_folders`.
+
+        Raises
+        ------
+        InvalidInputError
+            As `export_path` does; also when a URL lies in none of the URLs of `export_folders`, or is not written plainly.
+        """
+        wanted = located(name)
+        if isinstance(wanted, Path):
+            return self.export_path(str(wanted))
+        url, folders = str(wanted), [folder for folder in self.export_folders if isinstance(located(folder), Place)]
+        # Compared as text, part by part: nothing in it may mean another place to whoever takes it.
+        parts = url.split("/")[2:]
+        if url != name or not all(part.strip(".") for part in parts) or set(url) & set("%?#*[]\\\0"):
+            raise InvalidInputError(
+                f"{url!r} is no place for an export: give a plain URL, without credentials and '..'."
+            )
+        if not any(url.startswith(f"{folder.rstrip('/')}/") for folder in folders):
+            raise InvalidInputError(
+                f"{url!r} lies outside the URLs for exports ({', '.join(folders) or 'there are none'}): "
+                "give a plain file name, or have the URL of its folder added to the block's export folders."
+            )
+        return wanted
+
     def export_path(self, name: str) -> Path:
-        """Where an export called `name` is to be written; the folder is made.
+        """Where an export called `name` is to be written on this machine; the folder is made.
 
         Parameters
         ----------

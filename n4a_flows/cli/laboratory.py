@@ -29,8 +29,11 @@ reference = typer.Typer(no_args_is_help=True, help="Laboratory values of samples
 @reference.command()
 def add(
     file: Annotated[
-        Path,
-        typer.Argument(metavar="FILE", help="CSV or other delimited text, Excel or Parquet, a row for each sample."),
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="CSV or other delimited text, Excel or Parquet, a row for each sample; or the URL of one.",
+        ),
     ],
     target: Annotated[
         list[str],
@@ -58,12 +61,14 @@ def add(
       n4a-flows reference add july.xlsx -t "fat=Fett %" -t "protein=Rohprotein %" --id-column Probe
     """
     from n4a_flows.monitoring.reference_file import read_reference_values
+    from n4a_flows.storage.places import located
 
     columns = {name: column or name for name, _, column in (text.partition("=") for text in target)}
     found = read_reference_values(file, columns, id_column)
     with opened(workspace) as store, store.transaction():
         added = {
-            name: store.add_reference_values(values, name, source or file.name) for name, values in found.values.items()
+            name: store.add_reference_values(values, name, source or located(file).name)
+            for name, values in found.values.items()
         }
     if as_json:
         print_json({"added": added, "values": {k: len(v) for k, v in found.values.items()}, "rejected": found.rejected})

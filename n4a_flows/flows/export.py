@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from n4a_flows.flows.options import ExportOptions
 from n4a_flows.flows.summaries import ExportSummary
 from n4a_flows.reports import Exportable, export_markdown, how_to_load
 from n4a_flows.storage.errors import InvalidInputError
+from n4a_flows.storage.places import Place, read_bytes, size_of
 from n4a_flows.storage.templates import safe_name
 from n4a_flows.tasks.files import file_digest
 
@@ -46,7 +48,7 @@ def export(
     summary = ExportSummary(
         path=done.path,
         sha256=file_digest(done.path),
-        size=done.path.stat().st_size,
+        size=size_of(done.path),
         what=options.what,
         name=done.name,
         chain_id=done.name if options.what == "chain" else None,
@@ -64,7 +66,7 @@ def export(
 class _Exported:
     """A file that was written, the id or name of what is in it, and what that is."""
 
-    path: Path
+    path: Path | Place
     name: str
     inside: list[tuple[str, str]]
 
@@ -105,7 +107,7 @@ def _predictions(store: WorkspaceStoreBlock, options: ExportOptions) -> _Exporte
     path = tasks.export_predictions_parquet(
         store, options.file_name or "-".join(parts) + ".parquet", options.arrays, said
     )
-    frame = pl.scan_parquet(path)
+    frame = pl.scan_parquet(path if isinstance(path, Path) else io.BytesIO(path.read()))
     name = ", ".join(f"{column} {value}" for column, value in said.items()) or "all"
     rows = str(frame.select(pl.len()).collect().item())
     columns = ", ".join(frame.collect_schema().names())
@@ -141,7 +143,7 @@ def _in_file_name(text: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in text)
 
 
-def _beginning(path: Path) -> str:
+def _beginning(path: Path | Place) -> str:
     """The beginning of a text file, on one line."""
-    text = " ".join(path.read_text(encoding="utf-8").split())
+    text = " ".join(read_bytes(path).decode().split())
     return text if len(text) <= _SHOWN else text[:_SHOWN] + " ..."

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
@@ -17,6 +15,7 @@ from n4a_flows.flows.summaries import AgreementSummary, MonitoringSummary
 from n4a_flows.monitoring import MonitoringReport
 from n4a_flows.reports import monitoring_markdown
 from n4a_flows.storage.clock import days_ago
+from n4a_flows.storage.places import located
 
 
 @flow(persist_result=False)
@@ -64,10 +63,12 @@ def _take_in(store: WorkspaceStoreBlock, options: MonitoringOptions) -> tuple[in
     if not columns and options.target is not None:
         columns = {options.target: options.target}
     file = tasks.read_reference_values(options.reference_file, columns, options.id_column)
+    where = located(options.reference_file)
     for reason in file.rejected:
-        get_run_logger().warning("%s: %s", options.reference_file, reason)
-    source = Path(options.reference_file).name
-    added = [tasks.add_reference_values(store, whole(values), target, source) for target, values in file.values.items()]
+        get_run_logger().warning("%s: %s", where, reason)
+    added = [
+        tasks.add_reference_values(store, whole(values), target, where.name) for target, values in file.values.items()
+    ]
     return sum(added), list(file.rejected)
 
 

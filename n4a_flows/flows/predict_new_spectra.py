@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -34,8 +35,10 @@ from n4a_flows.flows.workers import RunnerText, workers
 from n4a_flows.reports.prediction_rows import verdict_counts, with_intervals
 from n4a_flows.spectra import readers_in_use
 from n4a_flows.storage import ChainPackage, ScoredFile
-from n4a_flows.storage.errors import QuarantineError, WorkspaceError
-from n4a_flows.tasks.files import file_digest, list_spectra_files, move_to_quarantine, still_growing
+from n4a_flows.storage.errors import PlaceError, QuarantineError, WorkspaceError
+from n4a_flows.storage.exports import deliver
+from n4a_flows.storage.places import Place
+from n4a_flows.tasks.files import digests_of, list_spectra_files, move_to_quarantine, still_growing
 from n4a_flows.tasks.judging import Judging
 from n4a_flows.tasks.scoring import PendingFile, Reading, ScoredChunk, Together, refuse_unseen
 from n4a_flows.tasks.versions import Versions
@@ -84,19 +87,20 @@ def predict_new_spectra(
     files = _incoming(store) if files is None else files
     about = {name: value for name in ("instrument", "product") if (value := getattr(options, name)) is not None}
     reading = Reading(options.unit, options.signal, options.resample, readers_in_use(), about)
-    csv_path = None if options.csv_file is None else store.export_path(options.csv_file)
+    csv_path = None if options.csv_file is None else store.export_target(options.csv_file)
     found = list_spectra_files(files)
     growing = still_growing(found, options.settle_seconds)
     # An alias is resolved here, once: every row names the chain that it stood for.
     loaded = [tasks.chain_package(store, name) for name in chosen_chains(store, chain, options.dataset, options.target)]
     packages = {package.digest: package for package in loaded}
     refuse_checks_without_meaning(loaded, options)
-    listed = _digests_of([path for path in found if path not in growing])
+    ready = digests_of([file for file in found if file not in growing], _left)
+    listed = [(str(file), digest) for file, digest in ready]
     digests = [digest for _, digest in listed]
     seen: dict[str, Collection[str]] = dict.fromkeys(packages, ())
     if not options.rescore:
         seen = {chain: tasks.scored_digests(store, chain, whole(digests), reading.readers).keys() for chain in packages}
-    pending = _pending(listed, seen)
+    pending = _pending(ready, seen)
     counts = _score(store, packages, pending, options, reading, runner)
 
     results = store.export_path(results_name(files, packages))
@@ -123,6 +127,7 @@ def predict_new_spectra(
         quarantined_files=[QuarantinedFile(path=p, reason=reason) for p, reason in sorted(counts.quarantined.items())],
         postponed=len(found) - len(listed) + counts.postponed,
         samples=counts.samples,
+        rejected_rows=list(counts.rejected_rows),
         verdicts=verdict_counts(new),
         batches=[batch.summary for batch in batches],
         predictions_path=results,
@@ -133,7 +138,7 @@ def predict_new_spectra(
     report = report_of(store, batches, summary, options, held)
     create_markdown_artifact(key="n4a-prediction", description="Prediction of new spectra", markdown=report)
     if options.quarantine == "move":
-        _move_away(counts)
+        _move_away(counts, pending)
     too_many = len(counts.quarantined) > options.most_quarantined * len(pending)
     if counts.quarantined:
         events.files_quarantined(store, summary, too_many=too_many)
@@ -158,25 +163,24 @@ def _incoming(store: WorkspaceStoreBlock) -> str:
 
 
 def _write_for_lims(
-    released: pl.DataFrame, results: Path, csv_path: Path | None, options: PredictionOptions
+    released: pl.DataFrame, results: Path, csv_path: Path | Place | None, options: PredictionOptions
 ) -> Path | None:
     """Write the CSV files that the options ask for; the path of the one with the replicates."""
     if csv_path is not None:
-        write_file(csv_path, csv_bytes(released, options.csv_columns))
+        deliver(csv_path, partial(write_file, content=csv_bytes(released, options.csv_columns)))
     if options.replicate_pattern is None:
         return None
     path = results.with_name(f"{(csv_path or results).stem}-replicates.csv")
-    write_file(path, csv_bytes(replicates_table(released, options.replicate_pattern), {}))
-    return path
+    return write_file(path, csv_bytes(replicates_table(released, options.replicate_pattern), {}))
 
 
-def _move_away(counts: _Counts) -> None:
-    for path, reason in counts.quarantined.items():
+def _move_away(counts: _Counts, pending: Sequence[PendingFile]) -> None:
+    for file in pending:
         # By one chain it may have been scored; it is moved only when none could.
-        if path not in counts.scored:
+        if file.path in counts.quarantined and file.path not in counts.scored:
             try:
-                move_to_quarantine(Path(path), reason)
-            except WorkspaceError as error:
+                move_to_quarantine(file.where, counts.quarantined[file.path])
+            except (WorkspaceError, PlaceError) as error:
                 get_run_logger().warning("%s", error)
 
 
@@ -188,6 +192,7 @@ class _Counts:
     quarantined: dict[str, str] = field(default_factory=dict)
     postponed: int = 0
     samples: int = 0
+    rejected_rows: dict[str, None] = field(default_factory=dict)
     together: defaultdict[str, Together] = field(default_factory=lambda: defaultdict(Together))
 
     def add(self, files: Iterable[ScoredFile]) -> None:
@@ -195,28 +200,24 @@ class _Counts:
             if file.status == "scored":
                 self.scored.add(file.path)
                 self.samples += len(file.samples)
+                for row in file.detail.get("rejected", ()):
+                    self.rejected_rows[f"{file.path}, line {row['line']}: {row['reason']}"] = None
             else:
                 self.quarantined[file.path] = file.reason or ""
 
 
-def _digests_of(found: Sequence[Path]) -> list[tuple[str, str]]:
-    """(path, digest) of each file; those that vanished or cannot be opened are left for the next run."""
-    listed = []
-    for path in found:
-        try:
-            listed.append((str(path), file_digest(path)))
-        except OSError as error:
-            get_run_logger().warning("%s is left for the next run: %s", path, error.strerror or error)
-    return listed
+def _left(file: Path | Place, reason: str) -> None:
+    """A file that vanished or cannot be opened."""
+    get_run_logger().warning("%s is left for the next run: %s", file, reason)
 
 
-def _pending(listed: Sequence[tuple[str, str]], seen: Mapping[str, Collection[str]]) -> list[PendingFile]:
+def _pending(ready: Sequence[tuple[Path | Place, str]], seen: Mapping[str, Collection[str]]) -> list[PendingFile]:
     """The files that some chain has not seen; of files with the same bytes only the first."""
     pending: dict[str, PendingFile] = {}
-    for path, digest in listed:
+    for file, digest in ready:
         chains = tuple(chain for chain, files in seen.items() if digest not in files)
         if chains and digest not in pending:
-            pending[digest] = PendingFile(path, digest, chains)
+            pending[digest] = PendingFile(file, digest, chains)
     return list(pending.values())
 
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from n4a_flows.storage.artifact_files import write_durably
 from n4a_flows.storage.errors import InvalidInputError, WorkspaceError
+from n4a_flows.storage.places import Place, located
 
 COLUMNS = [
     "file", "sample_id", "y", "label", "unit", "lower", "upper", "verdict", "reasons", "released", "target", "chain_id",
@@ -129,8 +130,9 @@ def csv_bytes(table: pl.DataFrame, columns: Mapping[str, str]) -> bytes:
 def results_name(files: str | Sequence[str], chain_digests: Iterable[str]) -> str:
     """File name for the results of a request, the same each time: the last part of what was asked for, and a digest."""
     names = [files] if isinstance(files, str) else list(files)
-    asked = "\n".join([*(str(Path(name).expanduser().absolute()) for name in names), *sorted(chain_digests)])
-    last = Path(names[0]).absolute().stem if len(names) == 1 else "files"
+    found = [where if isinstance(where, Place) else where.expanduser().absolute() for where in map(located, names)]
+    asked = "\n".join([*map(str, found), *sorted(chain_digests)])
+    last = found[0].stem if len(found) == 1 else "files"
     readable = "".join(c if c.isalnum() or c in "-_" else "-" for c in last).strip("-") or "files"
     return f"predictions-{readable}-{hashlib.sha256(asked.encode()).hexdigest()[:10]}.parquet"
 
@@ -148,9 +150,10 @@ def write_parquet(table: pl.DataFrame, path: Path) -> None:
     write_file(path, content.getvalue())
 
 
-def write_file(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> Path:
     """Write a whole file or nothing; `WorkspaceError` when it cannot be written."""
     try:
         write_durably(path, content)
     except OSError as error:
         raise WorkspaceError(f"The predictions cannot be written to {path}: {error.strerror or error}.") from error
+    return path

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from n4a_flows.reports import Exportable, LeaderboardRow
+from n4a_flows.storage.places import Place
 from n4a_flows.training import ChampionDecision
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, Place) else value
+
+
+_Url = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9+.-]+://")]
+Written = Annotated[_Url | Path, Field(union_mode="left_to_right"), BeforeValidator(_as_text)]
+"""A file that was written: a path, or a URL as text."""
 
 
 class TrainingSummary(BaseModel):
@@ -23,7 +34,9 @@ class TrainingSummary(BaseModel):
     champions: dict[str, ChampionDecision] = Field(
         description="Target -> how the best chain compares with the champion, where that was asked for."
     )
-    report_path: Path | None = Field(default=None, description="The report as an HTML file, where that was asked for.")
+    report_path: Written | None = Field(
+        default=None, description="The report as an HTML file, where that was asked for."
+    )
 
 
 class QuarantinedFile(BaseModel):
@@ -62,13 +75,16 @@ class PredictionSummary(BaseModel):
         description="Number of files that vanished or changed meanwhile; the next run looks at them."
     )
     samples: int = Field(description="Number of samples that were predicted now.")
+    rejected_rows: list[str] = Field(
+        default_factory=list, description="Rows of the scored files that hold no spectrum, and why."
+    )
     verdicts: dict[str, int] = Field(
         default_factory=dict,
         description="Verdict (ok, warn, outlier, rejected) -> number of samples that were predicted now.",
     )
     batches: list[BatchSummary] = Field(default_factory=list, description="What each chain's new samples are together.")
     predictions_path: Path = Field(description="Parquet file with the predictions of all files that were asked for.")
-    csv_path: Path | None = Field(default=None, description="The same as CSV, where that was asked for.")
+    csv_path: Written | None = Field(default=None, description="The same as CSV, where that was asked for.")
     replicates_path: Path | None = Field(
         default=None, description="CSV file with a row per sample, where replicates were to be summarised."
     )
@@ -133,7 +149,7 @@ class MaintenanceSummary(BaseModel):
 class ExportSummary(BaseModel):
     """What `export` wrote."""
 
-    path: Path = Field(description="The file.")
+    path: Written = Field(description="The file, or its URL.")
     sha256: str = Field(description="SHA-256 of its bytes, 64 hexadecimal digits.")
     size: int = Field(description="Its size in bytes.")
     what: Exportable = Field(description="What was exported.")

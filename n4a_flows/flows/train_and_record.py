@@ -22,6 +22,8 @@ from n4a_flows.flows.workers import RunnerText, workers
 from n4a_flows.reports import LeaderboardRow, leaderboard_markdown, rank
 from n4a_flows.spectra import Spectra
 from n4a_flows.storage.errors import DefinitionError, N4AError, UntrustedError
+from n4a_flows.storage.exports import deliver
+from n4a_flows.storage.places import Place
 from n4a_flows.tasks.versions import Versions
 from n4a_flows.training import (
     PlannedPipeline,
@@ -87,7 +89,7 @@ def train_and_record(
     check_data(planned, spectra, targets, options)
     metric = options.metric_for(planned[0].task)
 
-    report_path = None if options.report_file is None else store.export_path(options.report_file)
+    report_path = None if options.report_file is None else store.export_target(options.report_file)
 
     document = run_document(pipeline, spectra, targets, options)
     run_id = tasks.begin_run(store, **document, flow_run_id=flow_run.id)
@@ -108,7 +110,8 @@ def train_and_record(
         if decision.promoted:
             events.chain_promoted(store, decision)
     title = f"Training of {', '.join(targets)} on {spectra.name}"
-    return summary.model_copy(update={"report_path": _report(store, summary, spectra, options, title, report_path)})
+    written = _report(store, summary, spectra, options, title, report_path)
+    return summary.model_copy(update={"report_path": str(written) if isinstance(written, Place) else written})
 
 
 def _report(
@@ -117,14 +120,14 @@ def _report(
     spectra: Spectra,
     options: TrainingOptions,
     title: str,
-    path: Path | None,
-) -> Path | None:
-    """Show the report in Prefect, and write it as a file where that was asked for; the path of the file."""
+    target: Path | Place | None,
+) -> Path | Place | None:
+    """Show the report in Prefect, and write it as a file where that was asked for; where it is."""
     try:
         report = tasks.training_report(store, summary.run_id, whole(spectra), options.units)
         create_markdown_artifact(key="n4a-training", description=title, markdown=report.markdown)
         create_table_artifact(key="n4a-leaderboard", description=title, table=report.table)
-        return None if path is None else report.write(path)
+        return None if target is None else deliver(target, report.write)
     except N4AError as error:
         # The run is complete by now: what it recorded does not depend on whether it can be drawn.
         get_run_logger().warning("The report of run %s was cut short: %s", summary.run_id, error)

@@ -16,7 +16,8 @@ from n4a_flows.spectra.formats.excel import sheets
 from n4a_flows.spectra.header import number_of
 from n4a_flows.spectra.raw import Source
 from n4a_flows.spectra.text import parse_text
-from n4a_flows.storage.errors import InvalidInputError, MissingFileError
+from n4a_flows.storage.errors import InvalidInputError, MissingFileError, N4AError
+from n4a_flows.storage.places import Place, located, read_bytes, size_of
 
 _MOST_BYTES = 32 * 2**20
 
@@ -38,7 +39,7 @@ class ReferenceFile:
 
 
 def read_reference_values(
-    path: str | os.PathLike[str], columns: Mapping[str, str], id_column: str | None = None
+    path: str | os.PathLike[str] | Place, columns: Mapping[str, str], id_column: str | None = None
 ) -> ReferenceFile:
     """Read laboratory values from CSV and other delimited text, Excel or Parquet.
 
@@ -48,7 +49,7 @@ def read_reference_values(
     Parameters
     ----------
     path
-        The file.
+        The file, or its URL.
     columns
         The column of each target, by target.
     id_column
@@ -56,8 +57,8 @@ def read_reference_values(
 
     Raises
     ------
-    MissingFileError
-        When the file does not exist.
+    MissingFileError, PlaceError
+        When the file does not exist, or its URL cannot be reached.
     InvalidInputError
         When it has no such columns, or one of them twice, or two values for one sample.
     SpectraError
@@ -73,7 +74,7 @@ def read_reference_values(
     >>> found.rejected
     ("line 4: 'Fett %' of sample 'a3' is no number ('< 0,5').",)
     """
-    file = Path(path)
+    file = located(path)
     if not columns:
         raise InvalidInputError("Say which column of the file holds the laboratory values of which target.")
     names = [*columns.values(), *([] if id_column is None else [id_column])]
@@ -97,13 +98,15 @@ class _Table:
     decimal_comma: bool = False
 
 
-def _read(file: Path) -> Source:
+def _read(file: Path | Place) -> Source:
     try:
-        if file.stat().st_size > _MOST_BYTES:
+        if size_of(file) > _MOST_BYTES:
             raise InvalidInputError(f"{file} is larger than {_MOST_BYTES >> 20} MiB: no file of laboratory values is.")
-        return Source(file, file.read_bytes())
+        return Source(Path(file.name), read_bytes(file), fetched_from=str(file))
     except FileNotFoundError as error:
         raise MissingFileError(f"The file {file} does not exist.") from error
+    except N4AError:
+        raise
     except OSError as error:
         raise InvalidInputError(f"{file} cannot be read: {error.strerror or error}.") from error
 
@@ -134,7 +137,7 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _values(file: Path, table: _Table, columns: Mapping[str, str], id_column: str | None) -> ReferenceFile:
+def _values(file: Path | Place, table: _Table, columns: Mapping[str, str], id_column: str | None) -> ReferenceFile:
     place = {name: number for number, name in enumerate(table.header)}
     by = id_column
     if by is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from n4a_flows.reports.leaderboard import markdown_table
 from n4a_flows.storage.exports import Exportable
+from n4a_flows.storage.places import Place
 
 _PYTHON: dict[Exportable, str] = {
     "chain": (
@@ -27,15 +28,15 @@ _PYTHON: dict[Exportable, str] = {
 }
 
 
-def how_to_load(what: Exportable, path: Path) -> str:
-    """Python that loads an export; of a script, the command that predicts with it."""
+def how_to_load(what: Exportable, path: Path | Place) -> str:
+    """Python that loads an export; of a script, the command that predicts with it. A file elsewhere is to be fetched first."""
     if path.suffix == ".py":
         return f"python {path.name} spectra.csv predictions.csv"
-    return _PYTHON[what].format(path=str(path))
+    return _PYTHON[what].format(path=path.name if isinstance(path, Place) else str(path))
 
 
 def export_markdown(
-    what: Exportable, path: Path, sha256: str, size: int, inside: Sequence[tuple[str, str]], load: str
+    what: Exportable, path: Path | str, sha256: str, size: int, inside: Sequence[tuple[str, str]], load: str
 ) -> str:
     """A report on an export.
 

@@ -16,11 +16,12 @@ from n4a_flows.spectra.model import Spectra
 from n4a_flows.spectra.reader import read_spectra
 from n4a_flows.storage.axis import Signal, Unit
 from n4a_flows.storage.errors import AxisError, InvalidInputError, MissingFileError, SpectraError
+from n4a_flows.storage.places import Place, located
 
 SHIPPED = ("tecator",)
 """Names of the sets that come with the package."""
 
-Source = str | PathLike[str]
+Source = str | PathLike[str] | Place
 
 
 def load_tecator() -> Spectra:
@@ -53,8 +54,8 @@ def load_dataset(
     Parameters
     ----------
     dataset
-        The name of a shipped set (`"tecator"`), a file, or several files that make one set. Spectra that have been read
-        already are given back as they are.
+        The name of a shipped set (`"tecator"`), a file or its URL, or several of them that make one set. Spectra that have been
+        read already are given back as they are.
     target, unit, signal, id_column, name
         As in `read_spectra`; they apply to files, and `target` is checked for shipped sets and spectra too.
 
@@ -76,10 +77,10 @@ def load_dataset(
         spectra = dataset if isinstance(dataset, Spectra) else load_tecator()
         _check_targets(spectra, [target] if isinstance(target, str) else target or ())
         return spectra
-    files = [Path(dataset)] if isinstance(dataset, str | PathLike) else [Path(file) for file in dataset]
+    files = [located(file) for file in ([dataset] if isinstance(dataset, str | PathLike | Place) else dataset)]
     if not files:
         raise InvalidInputError("The dataset is an empty list; name at least one file.")
-    if len(files) == 1 and not files[0].exists():
+    if len(files) == 1 and isinstance(files[0], Path) and not files[0].exists():
         raise MissingFileError(f"There is no file {files[0]}, and no shipped set of that name ({', '.join(SHIPPED)}).")
     parts = [read_spectra(f, target=target, unit=unit, signal=signal, id_column=id_column) for f in files]
     whole = parts[0] if len(parts) == 1 else _joined(files, parts)
@@ -125,10 +126,10 @@ def _check_targets(spectra: Spectra, wanted: Sequence[str]) -> None:
             )
 
 
-def _joined(files: Sequence[Path], parts: Sequence[Spectra]) -> Spectra:
+def _joined(files: Sequence[Path | Place], parts: Sequence[Spectra]) -> Spectra:
     """Several files as one set, on the axis of the first; a column that a file lacks is missing for its samples."""
     axis = parts[0].axis
-    owner: dict[str, Path] = {}
+    owner: dict[str, Path | Place] = {}
     blocks = []
     for file, part in zip(files, parts, strict=True):
         try:
@@ -158,7 +159,7 @@ def _joined(files: Sequence[Path], parts: Sequence[Spectra]) -> Spectra:
 
 
 def _joined_columns(
-    files: Sequence[Path], parts: Sequence[dict[str, npt.NDArray[Any]]], sizes: Sequence[int]
+    files: Sequence[Path | Place], parts: Sequence[dict[str, npt.NDArray[Any]]], sizes: Sequence[int]
 ) -> dict[str, npt.NDArray[Any]]:
     joined = {}
     for name in dict.fromkeys(name for part in parts for name in part):

@@ -20,13 +20,15 @@ class Source:
     Attributes
     ----------
     path
-        Where the file lies; for messages, and for libraries that open files themselves.
+        Where the file lies on this machine, for libraries that open files themselves.
     data
         Its bytes.
     targets
         Columns that must be there as targets.
     unit, signal, id_column
         As in `read_spectra`.
+    fetched_from
+        Where it was fetched from, for messages; empty when it lies here.
     """
 
     path: Path
@@ -35,9 +37,10 @@ class Source:
     unit: Unit | None = None
     signal: str | None = None
     id_column: str | None = None
+    fetched_from: str = ""
 
     def __str__(self) -> str:
-        return str(self.path)
+        return self.fetched_from or str(self.path)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from os import PathLike
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from n4a_flows.spectra.contained import contained, deadline
 from n4a_flows.spectra.guards import checked
@@ -16,13 +17,14 @@ from n4a_flows.spectra.raw import Source
 from n4a_flows.spectra.registry import HEAD, Reader, detect, readers
 from n4a_flows.storage.axis import Signal, Unit
 from n4a_flows.storage.errors import MissingFileError, SpectraError
+from n4a_flows.storage.places import Place, located
 
 _QUICK = 2**22
 """Bytes of a text that is read without a watchdog, which would take longer than the text."""
 
 
 def read_spectra(
-    path: str | PathLike[str],
+    path: str | PathLike[str] | Place,
     *,
     target: str | Sequence[str] | None = None,
     unit: Unit | None = None,
@@ -41,7 +43,7 @@ def read_spectra(
     Parameters
     ----------
     path
-        The file.
+        The file, or its URL such as `s3://bucket/a1.spc`.
     target
         Columns that must be there as targets; a column of text is then read as classes.
     unit
@@ -64,6 +66,8 @@ def read_spectra(
     ------
     MissingFileError
         When the file does not exist.
+    PlaceError
+        When a URL cannot be reached.
     SpectraError
         When it is damaged, in no format that is known, holds no axis, no usable spectrum, an id twice, or not the columns
         asked for; the message says which.
@@ -77,12 +81,53 @@ def read_spectra(
     >>> read_spectra(file).rejected
     [RejectedRow(row=2, line=3, reason="column '1010' has no value")]
     """
-    file = Path(path)
-    data, reader = _opened(file)
-    targets = (target,) if isinstance(target, str) else tuple(target or ())
-    source = Source(file, data, targets, unit, signal, id_column)
-    with contained(file, reader.name):
-        with deadline(file) if reader.watched or len(data) > _QUICK else nullcontext():
+    with fetched(path) as (file, fetched_from):
+        targets = (target,) if isinstance(target, str) else tuple(target or ())
+        return read_file(file, targets, unit, signal, id_column, name, fetched_from)
+
+
+@contextmanager
+def fetched(path: str | PathLike[str] | Place) -> Iterator[tuple[Path, str]]:
+    """A file on this machine: itself, or a copy of the same name that is fetched from its URL and removed afterwards.
+
+    Yields
+    ------
+    The path, and the URL that it was fetched from (without credentials), empty when it lies here.
+
+    Raises
+    ------
+    MissingFileError, PlaceError
+        When there is no file at the URL, or it cannot be fetched.
+    SpectraError
+        When it is larger than any file of spectra may be; it is not fetched then.
+    """
+    where = located(path)
+    if isinstance(where, Path):
+        yield where, ""
+        return
+    limit = max(reader.max_bytes for reader in readers())
+    if (size := where.size()) > limit:
+        raise SpectraError(f"{where} is larger ({size >> 20} MiB) than a file may be ({limit >> 20} MiB); split it.")
+    with TemporaryDirectory(prefix="n4a-fetched-") as folder:
+        file = Path(folder) / where.name
+        where.fetch(file)
+        yield file, str(where)
+
+
+def read_file(
+    file: Path,
+    targets: Sequence[str] = (),
+    unit: Unit | None = None,
+    signal: Signal | None = None,
+    id_column: str | None = None,
+    name: str | None = None,
+    fetched_from: str = "",
+) -> Spectra:
+    """Read a file that lies on this machine, perhaps since it was fetched; raises what `read_spectra` raises."""
+    data, reader = _opened(file, fetched_from or str(file))
+    source = Source(file, data, targets, unit, signal, id_column, fetched_from)
+    with contained(source, reader.name):
+        with deadline(source) if reader.watched or len(data) > _QUICK else nullcontext():
             raw = reader.read(source)
         return checked(raw, source, name=name or file.stem, reader=reader.name, version=reader.version)
 
@@ -97,27 +142,27 @@ def known_suffixes() -> frozenset[str]:
     return frozenset(suffix for reader in readers() for suffix in reader.suffixes)
 
 
-def _opened(file: Path) -> tuple[bytes, Reader]:
+def _opened(file: Path, shown: str) -> tuple[bytes, Reader]:
     """The bytes of a file and the reader for them; what is too large is not read."""
     try:
         before = os.stat(file)
         if not stat.S_ISREG(before.st_mode):
             # Opening a pipe would wait for somebody to write into it.
-            raise SpectraError(f"{file} is a folder or a device; name the file with the spectra.")
+            raise SpectraError(f"{shown} is a folder or a device; name the file with the spectra.")
         with open(file, "rb") as stream:
             head = stream.read(HEAD)
-            reader = detect(head, str(file))
+            reader = detect(head, shown)
             if before.st_size > reader.max_bytes:
                 raise SpectraError(
-                    f"{file} is larger ({before.st_size >> 20} MiB) than a file of this kind may be "
+                    f"{shown} is larger ({before.st_size >> 20} MiB) than a file of this kind may be "
                     f"({reader.max_bytes >> 20} MiB); split it."
                 )
             data = head + stream.read(reader.max_bytes)
             after = os.fstat(stream.fileno())
     except FileNotFoundError as error:
-        raise MissingFileError(f"The file {file} does not exist.") from error
+        raise MissingFileError(f"The file {shown} does not exist.") from error
     except OSError as error:
-        raise SpectraError(f"{file} cannot be read: {error.strerror or error}.") from error
+        raise SpectraError(f"{shown} cannot be read: {error.strerror or error}.") from error
     if len(data) != after.st_size or before.st_mtime_ns != after.st_mtime_ns:
-        raise SpectraError(f"{file} changed while it was read; read it again when it is complete.")
+        raise SpectraError(f"{shown} changed while it was read; read it again when it is complete.")
     return data, reader

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import uuid
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -15,8 +16,9 @@ import pyarrow.parquet as pq
 
 from n4a_flows.storage import queries
 from n4a_flows.storage.artifact_files import TEMPORARY_PREFIX, sync_folder
-from n4a_flows.storage.errors import N4AError, UnknownIdError, WorkspaceError
+from n4a_flows.storage.errors import N4AError, PlaceError, UnknownIdError, WorkspaceError
 from n4a_flows.storage.json_values import canonical_json, from_json, to_json
+from n4a_flows.storage.places import Place, on_this_machine
 from n4a_flows.storage.session import Session
 
 Exportable = Literal["chain", "pipeline", "run", "predictions", "template"]
@@ -25,8 +27,34 @@ Exportable = Literal["chain", "pipeline", "run", "predictions", "template"]
 
 def output_file(output_path: str | os.PathLike[str], suffix: str) -> Path:
     """The absolute path of an export, with `suffix` appended when the name has none."""
-    path = Path(os.path.abspath(output_path))
+    path = on_this_machine(output_path)
     return path if path.suffix else path.with_name(path.name + suffix)
+
+
+def deliver(target: Path | Place, write: Callable[[Path], Path]) -> Path | Place:
+    """Let `write` make a file; where the target is a URL, copy it there and read it back.
+
+    Parameters
+    ----------
+    write
+        Is given the path, and returns the one that it wrote: it may have appended a suffix.
+
+    Raises
+    ------
+    PlaceError
+        When the place does not take it, or gives back other bytes.
+    """
+    if isinstance(target, Path):
+        return write(target)
+    with tempfile.TemporaryDirectory(prefix="n4a-export-") as folder:
+        made = write(Path(folder) / target.name)
+        place = target.with_name(made.name)
+        place.put(made)
+        if place.read() != made.read_bytes():
+            raise PlaceError(
+                f"The export {place} was not made: what was written reads back differently. Check the place."
+            )
+    return place
 
 
 def write_file(target: Path, data: bytes, same: Callable[[bytes], bool] | None = None) -> Path:

@@ -6,6 +6,7 @@ A workspace is not among them: its locks and its database need a local disk.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -58,6 +59,14 @@ def located(where: str | os.PathLike[str] | Place) -> Path | Place:
     if host not in ("", "localhost") or not slash:
         raise InvalidInputError(f"{text!r} is no file of this machine: write file:///folder/file.")
     return Path("/" + unquote(path))
+
+
+def on_this_machine(path: str | os.PathLike[str]) -> Path:
+    """The absolute path of what must be a file or folder of this machine; `InvalidInputError` for another place."""
+    where = located(path)
+    if isinstance(where, Place):
+        raise InvalidInputError(f"{where} is not on this machine, which it must be here: give a path.")
+    return Path(os.path.abspath(where))
 
 
 class Place:
@@ -205,6 +214,11 @@ class Place:
         """The bytes of the file; `MissingFileError` when there is none."""
         with self._explained("read"):
             return bytes(self._fs.cat_file(self._path))
+
+    def sha256(self) -> str:
+        """SHA-256 of the bytes of the file, 64 hex digits, without having all of it in memory."""
+        with self._explained("read"), self._fs.open(self._path, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
 
     def fetch(self, target: Path) -> None:
         """Copy the file to this machine, without having all of it in memory."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging.handlers import APILogHandler
@@ -15,9 +14,10 @@ from prefect.settings import (
 )
 from pydantic import SecretStr
 
+from n4a_flows.storage.places import without_credentials
+
 _ROOMS = "n4a_flows"
 _SECRETS = (PREFECT_API_KEY, PREFECT_API_AUTH_STRING, PREFECT_SERVER_API_AUTH_STRING)
-_PASSWORD = re.compile(r"(?<=://)[^/\s@]*:[^/\s@]*(?=@)")
 _HIDDEN = "********"
 
 
@@ -37,7 +37,7 @@ class RunLogHandler(APILogHandler):
             secret = value.get_secret_value() if isinstance(value, SecretStr) else value
             if secret:
                 text = text.replace(secret, _HIDDEN)
-        return _PASSWORD.sub(_HIDDEN, text)
+        return without_credentials(text, _HIDDEN)
 
 
 def show_in_runs() -> None:

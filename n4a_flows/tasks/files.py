@@ -1,4 +1,4 @@
-"""Which files to score, whether they are complete, and what identifies one. Plain functions, no Prefect."""
+"""Which files to score, whether they are complete, and what identifies one: here or at URLs. Plain functions, no Prefect."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import glob
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from n4a_flows.spectra import known_suffixes
-from n4a_flows.storage.errors import InvalidInputError, MissingFileError, WorkspaceError
+from n4a_flows.storage.errors import InvalidInputError, MissingFileError, N4AError, WorkspaceError
+from n4a_flows.storage.places import Place, located
 
 QUARANTINE = "quarantine"
 """Folder beside a bad file that it is moved to on request; folders of this name are not searched."""
@@ -19,8 +22,12 @@ _FRESH = 60.0
 """Seconds after its last change for which a file may still be being written."""
 
 
-def list_spectra_files(files: str | Sequence[str]) -> list[Path]:
-    """The files that a folder, a glob, a file or a list of these names: absolute, sorted, each once.
+_AT_ONCE = 16
+"""Files of other places that are fetched at the same time, to be hashed: most of that is waiting."""
+
+
+def list_spectra_files(files: str | Sequence[str]) -> list[Path | Place]:
+    """The files that a folder, a glob, a file or a list of these names: absolute, sorted, each once. Any of them may be a URL.
 
     Of a folder and its sub-folders, the regular files that carry a suffix some reader knows; what begins with a dot and
     what lies in a `quarantine` is passed over. A glob that matches nothing is an empty list: nothing has arrived yet.
@@ -28,7 +35,10 @@ def list_spectra_files(files: str | Sequence[str]) -> list[Path]:
     Raises
     ------
     MissingFileError
-        When a folder or file that is named as such does not exist.
+        When a folder or file that is named as such does not exist. In an object store an empty folder is none; what is named with
+        a slash at the end may be empty there.
+    PlaceError
+        When a URL cannot be reached or listed.
     InvalidInputError
         When nothing is named at all.
     WorkspaceError
@@ -39,37 +49,70 @@ def list_spectra_files(files: str | Sequence[str]) -> list[Path]:
         raise InvalidInputError(
             "No files to look at: give a folder, a glob such as 'incoming/*.csv', or a list of files."
         )
-    return sorted({path for name in names for path in _named_by(name)})
+    return sorted({path for name in names for path in _named_by(located(name))}, key=_in_order)
 
 
-def still_growing(files: Sequence[Path], pause: float) -> set[Path]:
-    """Files that change between two looks, this many seconds apart; only those that were changed lately are waited for."""
+def still_growing(files: Sequence[Path | Place], pause: float) -> set[Path | Place]:
+    """Files that change between two looks, this many seconds apart; only those that were changed lately are waited for.
+
+    What an object store shows is complete.
+    """
     if pause <= 0:
         return set()
     latest = time.time() - _FRESH
-    before = {file: state for file in files if (state := _state(file)) is not None and state[1] > latest}
+    before = {file: state for file in files if (state := _state(file)) is not None and not _settled(state, latest)}
     if not before:
         return set()
     time.sleep(pause)
     return {file for file, state in before.items() if _state(file) != state}
 
 
-def file_digest(path: str | Path) -> str:
+def file_digest(path: str | Path | Place) -> str:
     """SHA-256 of the bytes of a file, 64 hex digits."""
+    if isinstance(path, Place):
+        return path.sha256()
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def move_to_quarantine(path: Path, reason: str) -> Path:
+def digests_of(
+    files: Iterable[Path | Place], failed: Callable[[Path | Place, str], object]
+) -> list[tuple[Path | Place, str]]:
+    """Each file with its digest, in their order; of those that vanished or cannot be opened `failed` is told why.
+
+    Raises
+    ------
+    PlaceError
+        When a place cannot be reached: then nothing is known of its files.
+    """
+    listed: list[tuple[Path | Place, str]] = []
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="n4a-fetch") as pool:
+        # Hashing files of this machine is work, and gains nothing from threads.
+        found = [
+            (f, pool.submit(file_digest, f).result if isinstance(f, Place) else partial(file_digest, f)) for f in files
+        ]
+        for file, digest in found:
+            try:
+                listed.append((file, digest()))
+            except (MissingFileError, OSError) as error:
+                if isinstance(error, N4AError) and not isinstance(error, MissingFileError):
+                    raise
+                failed(file, str(error) if isinstance(error, N4AError) else error.strerror or str(error))
+    return listed
+
+
+def move_to_quarantine(path: Path | Place, reason: str) -> Path | Place:
     """Move a bad file into the folder `quarantine` beside it, with a text file that says why; returns where it lies.
 
     An earlier file of that name is not replaced.
 
     Raises
     ------
-    WorkspaceError
+    WorkspaceError, PlaceError
         When it cannot be moved; it stays where it was then.
     """
+    if isinstance(path, Place):
+        return _moved_there(path, reason)
     folder = path.parent / QUARANTINE
     target = folder / path.name
     number = 1
@@ -87,7 +130,30 @@ def move_to_quarantine(path: Path, reason: str) -> Path:
     return target
 
 
-def _state(file: Path) -> tuple[int, float] | None:
+def _moved_there(place: Place, reason: str) -> Place:
+    folder = place.parent / QUARANTINE
+    target = folder / place.name
+    number = 1
+    while target.is_file():
+        number += 1
+        target = folder / f"{place.stem}-{number}{place.suffix}"
+    told = target.with_name(f"{target.name}.reason.txt")
+    told.write(f"{place}\n{reason}\n".encode())
+    try:
+        place.move(target)
+    except BaseException:
+        told.remove()
+        raise
+    return target
+
+
+def _in_order(file: Path | Place) -> tuple[bool, Path | str]:
+    return (True, str(file)) if isinstance(file, Place) else (False, file)
+
+
+def _state(file: Path | Place) -> tuple[object, ...] | None:
+    if isinstance(file, Place):
+        return None if file.whole else file.state()
     try:
         found = file.stat()
     except OSError:
@@ -95,18 +161,44 @@ def _state(file: Path) -> tuple[int, float] | None:
     return found.st_size, found.st_mtime
 
 
-def _named_by(name: str) -> list[Path]:
-    path = Path(name).expanduser().absolute()
+def _settled(state: tuple[object, ...], latest: float) -> bool:
+    """Whether a file was last changed so long ago that nobody writes to it any more; of other places that is not known."""
+    return isinstance(state[1], float) and state[1] <= latest
+
+
+def _named_by(where: Path | Place) -> list[Path | Place]:
+    suffixes = known_suffixes()
+    if isinstance(where, Place):
+        return [place for place in _there(where, suffixes) if not place.name.startswith(".")]
+    path = where.expanduser().absolute()
     if path.is_dir():
-        suffixes = known_suffixes()
         return [file for file in _below(path) if file.suffix.lower() in suffixes]
     if path.is_file():
         return [path]
     if path.exists():
-        raise InvalidInputError(f"{name} is neither a folder nor a regular file: give files that hold spectra.")
-    if glob.has_magic(name):
+        raise InvalidInputError(f"{where} is neither a folder nor a regular file: give files that hold spectra.")
+    if glob.has_magic(str(where)):
         return [found for match in glob.iglob(str(path), recursive=True) if _is_candidate(found := Path(match))]
-    raise MissingFileError(f"There is no file or folder {name}: check the path.")
+    raise MissingFileError(f"There is no file or folder {where}: check the path.")
+
+
+def _there(where: Place, suffixes: Collection[str]) -> Iterable[Place]:
+    """The files that a URL names."""
+    if (matches := where.matches()) is not None:
+        return matches
+    if where.is_folder():
+        start = len(str(where).rstrip("/"))
+        return (
+            file
+            for file in where.files()
+            if file.suffix.lower() in suffixes
+            and not any(part == QUARANTINE or part.startswith(".") for part in str(file)[start:].split("/")[:-1])
+        )
+    if where.is_file():
+        return [where]
+    if where.may_be_an_empty_folder():
+        return []
+    raise MissingFileError(f"There is no file or folder {where}: check the URL.")
 
 
 def _below(folder: Path) -> Iterator[Path]:

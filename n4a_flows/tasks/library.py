@@ -1,9 +1,12 @@
 """Tasks about the library: templates, which are pipeline definitions by name."""
 
+from functools import partial
 from pathlib import Path
 
 from n4a_flows.block import WorkspaceStoreBlock
 from n4a_flows.storage import PipelineLibrary
+from n4a_flows.storage.exports import deliver
+from n4a_flows.storage.places import Place
 from n4a_flows.tasks._task import library_of, library_task, storage_task
 
 save_template = library_task(PipelineLibrary.save_template, "save template {name}")
@@ -16,6 +19,6 @@ import_template = library_task(PipelineLibrary.import_template, "import template
 
 
 @storage_task("export template {name}")
-def export_template(store: WorkspaceStoreBlock, name: str, file_name: str, category: str | None = None) -> Path:
-    """Write a template of the workspace, or of the package, as JSON into the folders that the block allows; returns the path."""
-    return library_of(store).export_template(name, store.export_path(file_name), category)
+def export_template(store: WorkspaceStoreBlock, name: str, file_name: str, category: str | None = None) -> Path | Place:
+    """Write a template of the workspace, or of the package, as JSON where the block allows; returns the path or the URL."""
+    return deliver(store.export_target(file_name), partial(library_of(store).export_template, name, category=category))

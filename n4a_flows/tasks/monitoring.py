@@ -21,7 +21,7 @@ record_crossings = verb_task(WorkspaceStore.record_crossings, "record crossed li
 limit_crossings = verb_task(WorkspaceStore.limit_crossings, "crossed limits")
 
 
-@worker_task("read laboratory values from {path}")
+@worker_task("read laboratory values")
 def read_reference_values(path: str, columns: Mapping[str, str], id_column: str | None = None) -> ReferenceFile:
     """The laboratory values in a file, by target and sample id."""
     return read(path, columns, id_column)

@@ -12,21 +12,28 @@ import numpy.typing as npt
 
 from n4a_flows.monitoring import BatchTally
 from n4a_flows.reports.prediction_figures import DrawnSpectrum
-from n4a_flows.spectra import Matched, Signal, Spectra, Unit, match, read_spectra
+from n4a_flows.spectra import Matched, Signal, Spectra, Unit, match
+from n4a_flows.spectra.reader import fetched, read_file
 from n4a_flows.storage import ChainPackage, ScoredFile, ScoredSample
 from n4a_flows.storage.codecs import Trust
-from n4a_flows.storage.errors import AxisError, MissingFileError, N4AError, SpectraError, WorkerError
+from n4a_flows.storage.errors import AxisError, MissingFileError, N4AError, PlaceError, SpectraError, WorkerError
+from n4a_flows.storage.places import Place
 from n4a_flows.tasks.files import file_digest
 from n4a_flows.tasks.judging import AS_USUAL, Judging, Said, Scorer, scorer, worst
 
 
 @dataclass(frozen=True)
 class PendingFile:
-    """A file that some chains have not seen: its path, the digest of its bytes, and the digests of those chains."""
+    """A file that some chains have not seen: where it is, the digest of its bytes, and the digests of those chains."""
 
-    path: str
+    where: Path | Place
     digest: str
     chain_digests: tuple[str, ...]
+
+    @property
+    def path(self) -> str:
+        """Where it is, as the ledger has it: without credentials."""
+        return str(self.where)
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ class ScoredChunk:
     looked_at: int
     files: dict[str, list[ScoredFile]]
     postponed: list[str] = field(default_factory=list)
-    unseen: list[str] = field(default_factory=list)
+    unseen: list[PendingFile] = field(default_factory=list)
     together: dict[str, Together] = field(default_factory=dict)
 
 
@@ -117,7 +124,7 @@ def score(
             spectra = _read(file, reading)
         except (MissingFileError, FileNotFoundError):
             spectra = None
-            chunk.unseen.append(file.path)
+            chunk.unseen.append(file)
         if spectra is None:
             chunk.postponed.append(file.path)
         else:
@@ -130,11 +137,11 @@ def score(
 
 def refuse_unseen(chunk: ScoredChunk) -> None:
     """Raise `WorkerError` when a worker saw none of its files, which are there: other runs would see no more."""
-    for path in chunk.unseen:
-        if len(chunk.unseen) == chunk.looked_at and Path(path).is_file():
+    for file in chunk.unseen:
+        if len(chunk.unseen) == chunk.looked_at and file.where.is_file():
             raise WorkerError(
-                f"A worker does not see {path}, which is there. Put new files where all workers see them under the same path, or "
-                "give a URL such as s3://bucket/incoming."
+                f"A worker does not see {file.path}, which is there. Put new files where all workers see them under the same "
+                "path, or give a URL such as s3://bucket/incoming."
             )
 
 
@@ -142,12 +149,15 @@ def _read(file: PendingFile, reading: Reading) -> Spectra | SpectraError | None:
     """What is in the file, or why it cannot be read; None when it is no longer the file that was listed."""
     spectra: Spectra | SpectraError
     try:
-        spectra = read_spectra(file.path, unit=reading.unit, signal=reading.signal)
-    except SpectraError as error:
-        spectra = error
-    try:
-        return spectra if file_digest(file.path) == file.digest else None
-    except FileNotFoundError:
+        with fetched(file.where) as (path, fetched_from):
+            try:
+                spectra = read_file(path, unit=reading.unit, signal=reading.signal, fetched_from=fetched_from)
+            except SpectraError as error:
+                spectra = error
+            return spectra if file_digest(path) == file.digest else None
+    except SpectraError as error:  # too large to be fetched
+        return error
+    except (MissingFileError, FileNotFoundError, PlaceError):
         raise
     except OSError:
         return None
@@ -176,7 +186,10 @@ def _score_with(
             file, (spectra, one) = read[place][0], matched[place]
             scored[place] = _scored(file, spectra, one, said, start, reading)
             start += len(one.X)
-        rejected = sum(len(matched[place][1].rejected) for place in places)
+        # Neither rows that are no spectra nor those that cannot be brought to the chain have a prediction.
+        rejected = sum(
+            len(spectra.rejected) + len(one.rejected) for spectra, one in (matched[place] for place in places)
+        )
         together.add(
             Together(_sum(said.tally, chain.rejected(rejected) if rejected else None), _odd(said, places, matched))
         )

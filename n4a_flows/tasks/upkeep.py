@@ -23,10 +23,10 @@ cleanup_transient_artifacts = verb_task(WorkspaceStore.cleanup_transient_artifac
 
 compact = verb_task(WorkspaceStore.compact, "vacuum")
 vacuum = verb_task(WorkspaceStore.vacuum, "vacuum")
-backup = verb_task(WorkspaceStore.backup, "back up to {target}")
+backup = verb_task(WorkspaceStore.backup, "back up")
 
 
-@storage_task("restore from {backup}")
+@storage_task("restore a backup")
 def restore(store: WorkspaceStoreBlock, backup: str | Path, dry_run: bool = False) -> RestoreReport:
     """Make the workspace of the block, whose folder must not be there or be empty, from a backup."""
     _refuse_read_only(store, "restored")

@@ -29,7 +29,7 @@ def scored(package: ChainPackage) -> Callable[..., ScoredChunk]:
     """Scores a file as it is now; `digest` says what it was when it was listed."""
 
     def run(path: Path, digest: str | None = None) -> ScoredChunk:
-        pending = PendingFile(str(path), digest or file_digest(path), (package.digest,))
+        pending = PendingFile(path, digest or file_digest(path), (package.digest,))
         return score([package], [pending], "modules", MODULES)
 
     return run
@@ -99,7 +99,7 @@ def test_verdicts_are_those_of_the_judge_and_the_worst_spectra_come_along(
         five = slice(5 * number, 5 * number + 5)
         write_csv(tmp_path / f"{number}.csv", Spectra(X[five], new_spectra.axis, ids[five]))
     paths = sorted(tmp_path.glob("*.csv"))
-    pending = [PendingFile(str(path), file_digest(path), (package.digest,)) for path in paths]
+    pending = [PendingFile(path, file_digest(path), (package.digest,)) for path in paths]
     chunk = score([package], pending, "modules", MODULES)
 
     judge = Judge(package.load(trust="modules"), Limits.from_bytes(package.limits))

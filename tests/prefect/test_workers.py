@@ -20,7 +20,7 @@ from n4a_flows.spectra import Spectra, load_tecator
 from n4a_flows.storage.errors import InvalidInputError, WorkerError
 from n4a_flows.tasks import parcels
 from n4a_flows.tasks.parcels import Lacking, Packed, Parcel, kept, unpacked
-from n4a_flows.tasks.scoring import ScoredChunk, refuse_unseen
+from n4a_flows.tasks.scoring import PendingFile, ScoredChunk, refuse_unseen
 from n4a_flows.tasks.versions import Versions
 from n4a_flows.training import TrainedPipeline, TrainingOptions, expand
 
@@ -89,12 +89,12 @@ def test_what_loading_a_chain_imports_is_compared_too(block: WorkspaceStoreBlock
 
 
 def test_a_worker_that_sees_no_file_is_told_from_files_that_have_gone(tmp_path: Any) -> None:
-    there, gone = tmp_path / "a.csv", tmp_path / "b.csv"
-    there.write_text("x")
-    refuse_unseen(ScoredChunk(1, {}, unseen=[str(gone)]))
-    refuse_unseen(ScoredChunk(2, {}, unseen=[str(there)]))
+    there, gone = (PendingFile(tmp_path / name, "0" * 64, ()) for name in ("a.csv", "b.csv"))
+    (tmp_path / "a.csv").write_text("x")
+    refuse_unseen(ScoredChunk(1, {}, unseen=[gone]))
+    refuse_unseen(ScoredChunk(2, {}, unseen=[there]))
     with pytest.raises(WorkerError, match=r"does not see .*a\.csv, which is there"):
-        refuse_unseen(ScoredChunk(2, {}, unseen=[str(gone), str(there)]))
+        refuse_unseen(ScoredChunk(2, {}, unseen=[gone, there]))
 
 
 def test_as_many_workers_as_there_are_have_chunks() -> None:

@@ -15,6 +15,7 @@ from n4a_flows.storage.bundles import requirements
 from n4a_flows.storage.chain_replay import ChainPackage, lane_keys, lane_weights, model_artifact, step_artifacts
 from n4a_flows.storage.errors import BundleError
 from n4a_flows.storage.folds import normalize_fold_key
+from n4a_flows.storage.places import on_this_machine
 from n4a_flows.storage.step_types import operator_type
 
 SUFFIX = ".n4a.py"
@@ -24,7 +25,7 @@ _JOBLIB_READS = frozenset({"joblib", "pickle", "cloudpickle"})
 
 def output_file(output_path: str | os.PathLike[str]) -> Path:
     """The absolute path of a script, made to end with `.n4a.py`."""
-    path = Path(os.path.abspath(output_path))
+    path = on_this_machine(output_path)
     if path.name.endswith(SUFFIX):
         return path
     return path.with_name(path.name.removesuffix(".n4a") + SUFFIX)
