@@ -143,6 +143,8 @@ def _print_prediction(summary: PredictionSummary, as_json: bool) -> None:
     print_quarantined([(file.path, file.reason) for file in summary.quarantined_files])
     if summary.verdicts:
         out.print(f"samples: {', '.join(f'{count} {verdict}' for verdict, count in summary.verdicts.items())}")
+    for row in summary.rejected_rows:
+        out.print(f"rejected: {row}", markup=False)
     for batch in summary.batches:
         if batch.verdict is not None:
             out.print("; ".join([f"batch for {batch.target}: {batch.verdict}", *batch.reasons]), markup=False)

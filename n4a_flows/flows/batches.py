@@ -23,6 +23,9 @@ from n4a_flows.storage import ChainContext, ChainPackage, ScoredBatch
 from n4a_flows.storage.errors import BatchNotReleasedError, InvalidInputError
 from n4a_flows.tasks.scoring import Together
 
+_MOST_ROWS = 20
+"""So many rows that hold no spectrum are named in the report; the summary and the ledger have all."""
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -177,6 +180,10 @@ def report_of(
         Number of earlier predictions that the CSV files do not have, since they were not released.
     """
     notes = [f"{held} predictions of batches that were not released are not in the CSV files."] if held else []
+    rows = summary.rejected_rows
+    if rows:
+        more = f"; and {len(rows) - _MOST_ROWS} more" if len(rows) > _MOST_ROWS else ""
+        notes.append(f"{len(rows)} rows of these files hold no spectrum: {'; '.join(rows[:_MOST_ROWS])}{more}.")
     counts = {name: getattr(summary, name) for name in ("scored", "skipped", "quarantined", "postponed")}
     run = PredictionRun(
         [_chain_predictions(store, batch, options) for batch in batches],

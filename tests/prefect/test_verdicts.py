@@ -39,6 +39,23 @@ def day(tmp_path: Path, new_spectra: Spectra, write_csv: Writer) -> Path:
     return folder
 
 
+def test_rows_that_are_no_spectra_are_told_and_count_in_the_batch(
+    block: WorkspaceStoreBlock, chain: str, day: Path
+) -> None:
+    lines = (day / "day.csv").read_text().splitlines()
+    width = lines[1].count(",")
+    dead = [",".join([f"dead{number}", *["0.5"] * width]) for number in range(6)]
+    (day / "day.csv").write_text("\n".join([*lines, *dead]) + "\n")
+
+    summary = predict_new_spectra(block, chain, day, PredictionOptions(settle_seconds=0))
+
+    assert len(summary.rejected_rows) == 6
+    assert summary.rejected_rows[0].endswith(f"line {len(lines) + 1}: the spectrum is constant: every value is 0.5")
+    [batch] = summary.batches
+    assert batch.verdict == "outlier"
+    assert any("of 11 spectra are outliers or have no prediction" in reason for reason in batch.reasons)
+
+
 @pytest.fixture
 def without_limits(block: WorkspaceStoreBlock, chain: str) -> str:
     """The same chain as it was stored before there were limits."""
