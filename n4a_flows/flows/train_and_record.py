@@ -69,8 +69,8 @@ def train_and_record(
         pipeline: The name of a template, such as `snv_pls`, of the library of the workspace or of those that come with the package.
             Or a definition: a list of steps, or a dict that holds one under `pipeline` or `steps`.
         options: How it is trained, tested and compared.
-        runner: Where the pipelines are trained: `threads`, `processes`, or an engine, `dask`, `dask=ADDRESS`, `ray`, `ray=ADDRESS`. This
-            process records.
+        runner: Where the pipelines are trained: threads or processes of this machine, dask or ray on all of its cores, or a cluster
+            by its address: `dask=ADDRESS`, `ray=ADDRESS`. The flow's own process records.
 
     Raises:
         MissingFileError, SpectraError, InvalidInputError: When the dataset is not there, cannot be read, or has no such target, or
