@@ -107,15 +107,18 @@ def check(
 
 
 def backup(
-    target: Annotated[Path, typer.Argument(help="Folder for the backup; an earlier one there is brought up to date.")],
+    target: Annotated[
+        str, typer.Argument(help="Folder for the backup, or a URL; an earlier one there is brought up to date.")
+    ],
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
     """Make one consistent copy of the database and the artifacts, while others go on working.
 
     \b
-    Example:
+    Examples:
       n4a-flows backup /mnt/backups/workspace
+      n4a-flows backup s3://lab/backups/workspace
     """
     with opened(workspace) as store:
         report = store.backup(target)
@@ -127,7 +130,9 @@ def backup(
 
 
 def restore(
-    backup_folder: Annotated[Path, typer.Argument(metavar="BACKUP", help="Folder that `backup` made.")],
+    backup_folder: Annotated[
+        str, typer.Argument(metavar="BACKUP", help="Folder or URL of the backup that `backup` made.")
+    ],
     target: Annotated[Path, typer.Argument(help="Where the workspace shall be; must not exist, or be empty.")],
     dry_run: DryRun = False,
     as_json: AsJson = False,

@@ -37,11 +37,12 @@ from n4a_flows.storage.errors import (
     StoreBusyError,
     WorkspaceError,
 )
+from n4a_flows.storage.places import Place
 from n4a_flows.storage.session import Session
 
 LOCK_NAME = FILE_NAME + ".backup"
-_SUMMARY_NAME = "backup.json"
-_TARGET_LOCK_NAME = "backup.lock"
+SUMMARY_NAME = "backup.json"
+OWNER_NAME = "backup.lock"
 _COPYING_NAME = "store.copying.duckdb"
 _KINDS = {"schema_version": int, "created": str, "database_sha256": str, "artifacts": int}
 
@@ -53,7 +54,7 @@ class BackupReport:
     Attributes
     ----------
     target
-        Absolute path of the backup folder.
+        Absolute path of the backup folder, or its URL.
     created
         When the database was copied (naive UTC): what was committed before is in the backup.
     database_bytes
@@ -66,7 +67,7 @@ class BackupReport:
         Rows by table.
     """
 
-    target: Path
+    target: Path | Place
     created: datetime
     database_bytes: int
     artifacts: int
@@ -103,7 +104,7 @@ class RestoreReport:
 
 
 @dataclass(frozen=True)
-class _Summary:
+class Summary:
     """What `backup.json` says."""
 
     schema_version: int
@@ -126,7 +127,7 @@ class _Contents:
 @contextlib.contextmanager
 def holding_off_gc(workspace: Path) -> Iterator[None]:
     """Keep every clean-up from removing artifact files. Entered while the store is held, left at any time."""
-    with _locked(workspace / LOCK_NAME, fcntl.LOCK_SH, "A clean-up removes artifacts; try the backup again."):
+    with locked(workspace / LOCK_NAME, fcntl.LOCK_SH, "A clean-up removes artifacts; try the backup again."):
         yield
 
 
@@ -139,12 +140,13 @@ def refuse_during_backup(workspace: Path) -> None:
     path = workspace / LOCK_NAME
     if path.exists():
         busy = f"Nothing was removed, for a backup of {workspace} is copying the artifacts. Try again when it is done."
-        with _locked(path, fcntl.LOCK_EX, busy):
+        with locked(path, fcntl.LOCK_EX, busy):
             pass
 
 
 @contextlib.contextmanager
-def _locked(path: Path, kind: int, busy: str, flags: int = os.O_RDWR | os.O_CREAT) -> Iterator[int]:
+def locked(path: Path, kind: int, busy: str, flags: int = os.O_RDWR | os.O_CREAT) -> Iterator[int]:
+    """Hold the lock of a file; `StoreBusyError` when others do."""
     descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
     try:
         try:
@@ -171,15 +173,15 @@ def backup(database: Database, files: ArtifactFiles, target: str | os.PathLike[s
             "Choose a folder elsewhere."
         )
     with database.session(write=True, operation="backup", timeout=timeout) as session:
-        identity = _identity(session)
+        identity = identity_of(session)
     with (
-        _explained(f"The backup to {folder} did not finish, what an earlier one brought there is still whole"),
+        explained(f"The backup to {folder} did not finish, what an earlier one brought there is still whole"),
         _claimed(folder, identity),
     ):
         return _fill(database, files, folder, timeout)
 
 
-def _identity(session: Session) -> str:
+def identity_of(session: Session) -> str:
     """What tells this workspace from others, wherever it is moved; a workspace begun anew in the same place has another."""
     rows = session.rows("SELECT value FROM meta WHERE key = 'workspace_id'")
     if rows:
@@ -195,12 +197,12 @@ def _claimed(folder: Path, identity: str) -> Iterator[None]:
     if folder.exists() and not folder.is_dir():
         raise InvalidInputError(f"The backup cannot go to {folder}, for that is a file. Choose a folder.")
     folder.mkdir(parents=True, exist_ok=True)
-    lock = folder / _TARGET_LOCK_NAME
+    lock = folder / OWNER_NAME
     if not lock.exists() and any(folder.iterdir()):
         raise InvalidInputError(
             f"The backup cannot go to {folder}, for that holds something else. Choose another folder."
         )
-    with _locked(lock, fcntl.LOCK_EX, f"Another process uses the backup in {folder}. Try again later.") as descriptor:
+    with locked(lock, fcntl.LOCK_EX, f"Another process uses the backup in {folder}. Try again later.") as descriptor:
         owner = os.pread(descriptor, 100, 0).decode()
         if owner not in ("", identity):
             raise InvalidInputError(
@@ -219,19 +221,19 @@ def _fill(database: Database, files: ArtifactFiles, folder: Path, timeout: float
         with database.held(operation="backup", timeout=timeout):
             stack.enter_context(holding_off_gc(database.path.parent))
             created = now()
-            contents = _copy_database(database, copy, timeout)
+            contents = copy_database(database, copy, timeout)
         sizes, copied = _copy_artifacts(files, ArtifactFiles(folder / "artifacts"), contents.artifacts)
         sync_folder(copy)
-        digest = _digest(copy)
-        copy.replace(folder / _database_name(digest))
+        digest = digest_of(copy)
+        copy.replace(folder / database_name(digest))
         sync_folder(folder)
-    summary = _Summary(schema.SCHEMA_VERSION, created.isoformat(), digest, len(sizes))
-    write_durably(folder / _SUMMARY_NAME, json.dumps(asdict(summary), indent=2).encode())
+    summary = Summary(schema.SCHEMA_VERSION, created.isoformat(), digest, len(sizes))
+    write_durably(folder / SUMMARY_NAME, json.dumps(asdict(summary), indent=2).encode())
     _forget_earlier(folder, digest, sizes)
     return BackupReport(
         target=folder,
         created=created,
-        database_bytes=(folder / _database_name(digest)).stat().st_size,
+        database_bytes=(folder / database_name(digest)).stat().st_size,
         artifacts=len(sizes),
         artifact_bytes=sum(sizes.values()),
         copied_artifacts=len(copied),
@@ -240,7 +242,7 @@ def _fill(database: Database, files: ArtifactFiles, folder: Path, timeout: float
     )
 
 
-def _copy_database(database: Database, copy: Path, timeout: float) -> _Contents:
+def copy_database(database: Database, copy: Path, timeout: float) -> _Contents:
     """Copy the file while the store is held; other programs cannot write to it either, for DuckDB has it open to read."""
     path = database.path
     if _journals(path):
@@ -294,23 +296,26 @@ def _copy_artifacts(
 def _forget_earlier(folder: Path, digest: str, artifacts: Mapping[str, int]) -> None:
     """Remove what only an earlier backup needed, or an interrupted one left."""
     patterns = ("store.*.duckdb", f"{TEMPORARY_PREFIX}*")
-    beside = {path.name for pattern in patterns for path in folder.glob(pattern)} - {_database_name(digest)}
+    beside = {path.name for pattern in patterns for path in folder.glob(pattern)} - {database_name(digest)}
     names = {f"artifacts/{path}" for path in artifacts}
     present = {str(path.relative_to(folder)) for path in (folder / "artifacts").rglob("*") if not path.is_dir()}
     ArtifactFiles(folder).remove(sorted(beside | (present - names)))
 
 
-def _database_name(digest: str) -> str:
+def database_name(digest: str) -> str:
+    """What the copy of a database is called, by its SHA-256."""
     return f"store.{digest[:16]}.duckdb"
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
-def _explained(what: str) -> Iterator[None]:
+def explained(what: str) -> Iterator[None]:
+    """What the system refuses as an error of ours, which begins so."""
     try:
         yield
     except N4AError:
@@ -334,15 +339,15 @@ def restore(
         raise InvalidInputError(
             f"A backup is restored into a new or an empty folder, and {workspace} is neither. Move it away, or choose another."
         )
-    if not (source / _SUMMARY_NAME).is_file():
-        raise MissingFileError(f"There is no finished backup in {source}: it holds no {_SUMMARY_NAME}.")
+    if not (source / SUMMARY_NAME).is_file():
+        raise MissingFileError(f"There is no finished backup in {source}: it holds no {SUMMARY_NAME}.")
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_explained(f"The backup in {source} was not restored"))
-        lock = source / _TARGET_LOCK_NAME
+        stack.enter_context(explained(f"The backup in {source} was not restored"))
+        lock = source / OWNER_NAME
         if lock.exists():
             busy = f"A backup to {source} is being made. Try again when it is done."
-            stack.enter_context(_locked(lock, fcntl.LOCK_SH, busy, os.O_RDONLY))
-        summary = _read_summary(source / _SUMMARY_NAME)
+            stack.enter_context(locked(lock, fcntl.LOCK_SH, busy, os.O_RDONLY))
+        summary = read_summary(source / SUMMARY_NAME)
         contents = _verified(source, summary)
         if not dry_run:
             _put_in_place(source, workspace, summary, contents)
@@ -350,17 +355,18 @@ def restore(
         return RestoreReport(
             workspace=workspace,
             created=datetime.fromisoformat(summary.created),
-            database_bytes=(source / _database_name(summary.database_sha256)).stat().st_size,
+            database_bytes=(source / database_name(summary.database_sha256)).stat().st_size,
             artifacts=len(sizes),
             artifact_bytes=sum(sizes),
             rows=contents.rows,
         )
 
 
-def _read_summary(path: Path) -> _Summary:
+def read_summary(path: Path) -> Summary:
+    """What `backup.json` says; `WorkspaceError` when it is damaged."""
     try:
         said = json.loads(path.read_bytes())
-        summary = _Summary(**{key: kind(said[key]) for key, kind in _KINDS.items()})
+        summary = Summary(**{key: kind(said[key]) for key, kind in _KINDS.items()})
         datetime.fromisoformat(summary.created)
     except (ValueError, TypeError, KeyError) as error:
         raise WorkspaceError(f"{path} is damaged, so the backup was not restored. Use another backup.") from error
@@ -369,11 +375,11 @@ def _read_summary(path: Path) -> _Summary:
     return summary
 
 
-def _verified(source: Path, summary: _Summary) -> _Contents:
+def _verified(source: Path, summary: Summary) -> _Contents:
     """What the backup holds, after every byte of it was compared with its hash."""
     schema.refuse_newer(summary.schema_version)
-    path = source / _database_name(summary.database_sha256)
-    if not path.is_file() or _digest(path) != summary.database_sha256:
+    path = source / database_name(summary.database_sha256)
+    if not path.is_file() or digest_of(path) != summary.database_sha256:
         raise WorkspaceError(
             f"The database copy {path} is damaged or gone, so it was not restored. Use another backup."
         )
@@ -386,12 +392,12 @@ def _verified(source: Path, summary: _Summary) -> _Contents:
     return contents
 
 
-def _put_in_place(source: Path, workspace: Path, summary: _Summary, contents: _Contents) -> None:
+def _put_in_place(source: Path, workspace: Path, summary: Summary, contents: _Contents) -> None:
     workspace.parent.mkdir(parents=True, exist_ok=True)
     new = workspace.with_name(f"{workspace.name}.restoring-{uuid.uuid4().hex[:8]}")
     try:
         (new / "artifacts").mkdir(parents=True)
-        shutil.copyfile(source / _database_name(summary.database_sha256), new / FILE_NAME)
+        shutil.copyfile(source / database_name(summary.database_sha256), new / FILE_NAME)
         sync_folder(new / FILE_NAME)
         files = ArtifactFiles(source / "artifacts")
         _copy_artifacts(files, ArtifactFiles(new / "artifacts"), contents.artifacts)

@@ -196,6 +196,14 @@ class Place:
         start = len(self._path.rstrip("/")) + 1
         return (self / name[start:] for name in names if len(name) > start)
 
+    def sizes(self) -> dict[str, int]:
+        """Sizes in bytes of all files of the folder and its sub-folders, by their path inside it."""
+        with self._explained("listed"):
+            self._fs.invalidate_cache()
+            found = self._fs.find(self._path, detail=True)
+        start = len(self._path.rstrip("/")) + 1
+        return {name[start:]: int(info.get("size") or 0) for name, info in found.items() if len(name) > start}
+
     def matches(self) -> Iterator[Place] | None:
         """The files that a glob names, sorted; None when the URL is no glob."""
         head = _MAGIC.split(self._url.partition("://")[2])[0]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 
 from n4a_flows.storage import backup as backups
+from n4a_flows.storage import backup_away
 from n4a_flows.storage.backup import BackupReport, RestoreReport
 from n4a_flows.storage.errors import TransactionError
 from n4a_flows.storage.facade.base import StoreBase
+from n4a_flows.storage.places import Place, located
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +30,8 @@ class BackupVerbs(StoreBase):
         Parameters
         ----------
         target
-            The folder. It is made when it is not there.
+            The folder, which is made when it is not there; or a URL such as `s3://lab/backup`. There are no locks at a URL: nothing
+            may restore from it meanwhile; and what is there already is not read, but known by its name, which is a hash, and size.
 
         Returns
         -------
@@ -43,6 +47,8 @@ class BackupVerbs(StoreBase):
             Also when another process writes to the same folder or restores from it.
         WorkspaceError
             Also when the folder cannot be written or its disk is full; this backup is not finished then.
+        PlaceError
+            When a URL cannot be reached or does not take the files; this backup is not finished then.
         TransactionError
             Inside a transaction.
 
@@ -58,7 +64,11 @@ class BackupVerbs(StoreBase):
         self._refuse_read_only("backup")
         if self._database.unit is not None:
             raise TransactionError("A backup copies what is committed, so it cannot be part of a transaction.")
-        report = backups.backup(self._database, self._files, target, self.lock_timeout)
+        where = located(target)
+        if isinstance(where, Place):
+            report = backup_away.backup(self._database, self._files, where, self.lock_timeout)
+        else:
+            report = backups.backup(self._database, self._files, where, self.lock_timeout)
         logger.info("%s was backed up to %s: %d artifacts", self.workspace_path, report.target, report.artifacts)
         return report
 
@@ -74,7 +84,8 @@ class BackupVerbs(StoreBase):
         Parameters
         ----------
         backup
-            The folder that `backup` filled.
+            The folder that `backup` filled, or its URL. From a URL all of it is fetched to the disk of the target first, which
+            needs room for it twice.
         target
             The new workspace folder: not there yet, or empty.
         dry_run
@@ -86,8 +97,8 @@ class BackupVerbs(StoreBase):
 
         Raises
         ------
-        MissingFileError
-            When the folder holds no finished backup.
+        MissingFileError, PlaceError
+            When the folder holds no finished backup; when its URL cannot be reached.
         InvalidInputError
             When the target holds something, or lies inside the backup.
         ArtifactMissingError, ArtifactCorruptError
@@ -109,7 +120,11 @@ class BackupVerbs(StoreBase):
         ...     again.replay_chain(chain_id, spectra.X[:3], spectra.axis).shape
         (3,)
         """
-        report = backups.restore(backup, target, dry_run=dry_run)
+        where = located(backup)
+        if isinstance(where, Place):
+            report = backup_away.restore(where, Path(os.path.realpath(target)), dry_run=dry_run)
+        else:
+            report = backups.restore(where, target, dry_run=dry_run)
         if not dry_run:
-            logger.info("%s was restored from %s: %d artifacts", report.workspace, backup, report.artifacts)
+            logger.info("%s was restored from %s: %d artifacts", report.workspace, where, report.artifacts)
         return report
