@@ -77,10 +77,10 @@ class Results:
     def ratio(
         self, operation: str, case: str, contender: str, other: str, other_case: str | None = None
     ) -> float | None:
-        """The median, over the rounds, of one contender's figure divided by another's in the same round."""
+        """The median, over the rounds, of one contender's figure divided by another's in the same round; None where there is none."""
         one = self.find(operation, case, contender)
         two = self.find(operation, other_case or case, other)
-        if one is None or two is None:
+        if one is None or two is None or 0 in two.values:
             return None
         if len(one.values) != len(two.values):
             return statistics.median(one.values) / statistics.median(two.values)

@@ -108,16 +108,24 @@ class Contender(Base):
 
     def keep_chain(self, width: int) -> None:
         transformers, models = work.chain_objects(width)
-        self.paths = []
-        for place, one in enumerate([*transformers, *models]):
-            self.paths.append(self.folder / f"{place}.joblib")
-            joblib.dump(one, self.paths[-1])
+        for compress in (0, 3):
+            folder = self.folder / f"compress-{compress}"
+            folder.mkdir()
+            for place, one in enumerate([*transformers, *models]):
+                joblib.dump(one, folder / f"{place}.joblib", compress=compress)
 
     def load_and_predict(self, X: np.ndarray) -> np.ndarray:
-        return _predict([joblib.load(path) for path in self.paths], X)
+        return _predict(self._loaded(0), X)
 
     def keep_predictor(self) -> Callable[[np.ndarray], np.ndarray]:
-        return partial(_predict, [joblib.load(path) for path in self.paths])
+        return partial(_predict, self._loaded(0))
+
+    def replay_compressed(self, samples: int, width: int, times: int) -> float:
+        """`replay` from files of `joblib.dump(compress=3)`, which is how nirs4all keeps artifacts."""
+        return self.repeated(lambda X: _predict(self._loaded(3), X), samples, width, times)
+
+    def _loaded(self, compress: int) -> list[Any]:
+        return [joblib.load(self.folder / f"compress-{compress}" / f"{place}.joblib") for place in range(8)]
 
 
 def _predict(objects: list[Any], X: np.ndarray) -> np.ndarray:

@@ -119,11 +119,11 @@ class Base:
 
     def replay(self, samples: int, width: int, times: int) -> float:
         """Predict with the recorded chain, loaded anew each time; seconds of one time."""
-        return self._repeated(self.load_and_predict, samples, width, times)
+        return self.repeated(self.load_and_predict, samples, width, times)
 
     def replay_kept(self, samples: int, width: int, times: int) -> float:
         """Predict with the recorded chain, which is in memory already; seconds of one time."""
-        return self._repeated(self.keep_predictor(), samples, width, times)
+        return self.repeated(self.keep_predictor(), samples, width, times)
 
     def load_and_predict(self, X: np.ndarray) -> np.ndarray:
         raise NotOfferedError("no replay")
@@ -132,7 +132,8 @@ class Base:
         """What predicts from memory."""
         raise NotOfferedError("every replay loads the chain anew")
 
-    def _repeated(self, predict: Callable[[np.ndarray], np.ndarray], samples: int, width: int, times: int) -> float:
+    def repeated(self, predict: Callable[[np.ndarray], np.ndarray], samples: int, width: int, times: int) -> float:
+        """Seconds of one prediction, the mean of so many after one that warms up."""
         X = work.spectra(samples, width)
         predict(X)
         clock = Clock()

@@ -71,6 +71,8 @@ class Contender(Base):
         return clock.seconds
 
     def ask(self, question: str) -> float:
+        self.store.close()
+        del self.store  # nothing of it is left for the question
         asked = filling.identity("prediction", 20_000)
         clock = Clock()
         with clock.running(), WorkspaceStore(self.folder) as store:
@@ -84,6 +86,7 @@ class Contender(Base):
                 "arrays": partial(store.get_prediction, asked, load_arrays=True),
             }
             answer = answers[question]()
+        self.store = WorkspaceStore(self.folder)
         work.check_answer(question, 1 if isinstance(answer, dict) else answer.height)
         return clock.seconds
 
