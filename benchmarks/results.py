@@ -77,7 +77,7 @@ class Results:
     def ratio(
         self, operation: str, case: str, contender: str, other: str, other_case: str | None = None
     ) -> float | None:
-        """The median, over the rounds, of one contender's figure divided by another's in the same round; None where there is none."""
+        """The median, over the rounds, of one contender's figure divided by another's in the same round; None without figures."""
         one = self.find(operation, case, contender)
         two = self.find(operation, other_case or case, other)
         if one is None or two is None or 0 in two.values:

@@ -102,7 +102,7 @@ def q_against_t2(
     legend_above(figure, handles, [*labels, "warning limit", "outlier limit"], columns=3)
     outliers = np.isin(given, ("outlier", "rejected"))
     named = np.flatnonzero(outliers if outliers.any() else given == "warn")
-    name_points(figure, axes, [(x[row], y[row], names[row]) for row in named])
+    name_points(figure, axes, [(x[row], y[row], names[row]) for row in named.tolist()])
     return png(figure)
 
 

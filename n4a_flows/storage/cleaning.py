@@ -95,7 +95,8 @@ def apply(session: Session, files: ArtifactFiles, planned: CleaningPlan) -> Clea
     needed = [*_still_recorded(session, (*kept, *collected.kept)), *_still_there(files, planned.garbage, collected)]
     if needed:
         raise PlanOutdatedError(
-            f"{len(needed)} of what plan {planned.digest[:12]} names came to be needed since it was made, the first is {needed[0]}; "
+            f"{len(needed)} of what plan {planned.digest[:12]} names came to be needed since it was made, the first is "
+            f"{needed[0]}; "
             "nothing was deleted. Make a new plan."
         )
     return CleaningReport(retained, collected)

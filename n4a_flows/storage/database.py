@@ -209,8 +209,8 @@ class Database:
 
     def _instance(self) -> duckdb.DuckDBPyConnection:
         if self._connection is None:
-            # Extensions are never fetched, and what does not fit into memory spills into the system's temporary folder. Most columns
-            # of a page of sorted rows are read when it is known which rows are on it.
+            # Extensions are never fetched, and what does not fit into memory spills into the system's temporary folder. Most
+            # columns of a page of sorted rows are read when it is known which rows are on it.
             self._connection = duckdb.connect(
                 ":memory:",
                 config={

@@ -19,7 +19,16 @@ import pytest
 import n4a_flows.spectra
 import n4a_flows.storage
 import n4a_flows.training
-from n4a_flows.storage import Axis, CheckReport, CleaningPlan, GcPlan, RetentionPlan, RetentionPolicy, WorkspaceStore, errors
+from n4a_flows.storage import (
+    Axis,
+    CheckReport,
+    CleaningPlan,
+    GcPlan,
+    RetentionPlan,
+    RetentionPolicy,
+    WorkspaceStore,
+    errors,
+)
 from n4a_flows.storage.errors import N4AError
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
