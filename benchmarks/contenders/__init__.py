@@ -12,11 +12,11 @@ FLOOR = "floor"
 NEW, ERA, MLFLOW = "nirs4all 1.4.10", "nirs4all 0.7.1", "MLflow 3"
 PEERS = (NEW, ERA, MLFLOW)
 
-TRAINING, SCORING, JUDGING = "training", "scoring", "judging"
-"""The plain loops and what they are compared with; they share a process."""
+TRAINING, SCORING, JUDGING, ENGINES = "training", "scoring", "judging", "engines"
+"""The plain loops and what they are compared with, which share a process; and the flow by one of its runners."""
 
 MODULES = {OURS: "ours", FLOOR: "bare", NEW: "nirs4all_sqlite", ERA: "nirs4all_duckdb", MLFLOW: "mlflow3"}
-MODULES |= {TRAINING: "training", SCORING: "scoring", JUDGING: "judging"}
+MODULES |= {TRAINING: "training", SCORING: "scoring", JUDGING: "judging", ENGINES: "engines"}
 _FOLDERS = {NEW: "nirs4all-1.4.10", ERA: "nirs4all-0.7.1", MLFLOW: "mlflow-3.17.2"}
 
 

@@ -7,6 +7,7 @@ from types import ModuleType
 from benchmarks.operations import (
     artifacts,
     cleanup,
+    engines,
     growth,
     imports,
     processes,
@@ -20,5 +21,18 @@ from benchmarks.operations import (
 
 OPERATIONS: dict[str, ModuleType] = {
     module.NAME: module
-    for module in (record, artifacts, queries, replay, cleanup, processes, training, scoring, verdicts, imports, growth)
+    for module in (
+        record,
+        artifacts,
+        queries,
+        replay,
+        cleanup,
+        processes,
+        training,
+        scoring,
+        verdicts,
+        imports,
+        growth,
+        engines,
+    )
 }
