@@ -149,12 +149,14 @@ def watched(server: Server, latencies: list[float]) -> Iterator[None]:
 
 
 def write_files(folder: Path, count: int) -> None:
-    """New spectra, all of them different: those of tecator with a little noise, one a file."""
+    """New spectra, one a file: those of tecator, each a little brighter or darker. They arrive all at once."""
     spectra = load_tecator()
     rows = np.arange(count) % len(spectra.X)
-    noise = np.random.default_rng(0).normal(0, 1e-4, (count, spectra.X.shape[1]))
+    light = np.random.default_rng(0).normal(1, 1e-3, (count, 1))
     ids = [f"night{number:05d}" for number in range(count)]
-    write_incoming(Spectra(spectra.X[rows] + noise, spectra.axis, ids, signal=spectra.signal), folder)
+    arriving = folder.parent / "arriving"
+    write_incoming(Spectra(spectra.X[rows] * light, spectra.axis, ids, signal=spectra.signal), arriving)
+    arriving.rename(folder / "night")
 
 
 def night(server: Server, workspace: Path, files: int) -> None:

@@ -190,7 +190,7 @@ def retain(
 
 
 def reap(workspace: Workspace = DEFAULT_WORKSPACE, dry_run: DryRun = False, as_json: AsJson = False) -> None:
-    """Mark runs as failed whose process is gone from this machine. Those of Prefect flows are left to the flow `maintain`.
+    """Mark runs as failed whose process is gone from this machine. The flow `maintain` also asks the server of Prefect.
 
     \b
     Examples:

@@ -52,14 +52,11 @@ class RunOrigin:
     def why_dead(self, flow_run_is_over: FlowRunIsOver | None = None) -> str | None:
         """Why this run will never end by itself, or None when that is not certain.
 
-        It is dead when the server says that its flow run is over, and when its process is gone from this host: for a server, a flow
-        run whose process was killed goes on running. Without `flow_run_is_over` nothing is said of runs that belong to a flow run.
+        It is dead when the server says that its flow run is over, and when its process is gone from this host, whatever the server
+        says: for a server, a flow run whose process was killed goes on running.
         """
-        if self.flow_run_id is not None:
-            if flow_run_is_over is None:
-                return None
-            if flow_run_is_over(self.flow_run_id):
-                return f"The flow run {self.flow_run_id} is over, but did not end this run."
+        if self.flow_run_id is not None and flow_run_is_over is not None and flow_run_is_over(self.flow_run_id):
+            return f"The flow run {self.flow_run_id} is over, but did not end this run."
         if self.host != _host() or self.pid is None or self.process_started_at is None:
             return None
         started = _started(self.pid)

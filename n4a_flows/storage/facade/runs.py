@@ -93,13 +93,13 @@ class RunVerbs(StoreBase):
     def reap_dead_runs(
         self, flow_run_is_over: FlowRunIsOver | None = None, *, dry_run: bool = False
     ) -> list[ReapedRun]:
-        """End the runs that died as failed: their flow run is over, or, without a flow run, their process is gone from this host.
+        """End the runs that died as failed: their process is gone from this host, or their flow run is over.
 
         Parameters
         ----------
         flow_run_is_over
-            Asks the server whether a flow run, by its id, has ended (None: it does not know that one). Without it, runs that belong
-            to a flow run are left alone. What it raises is passed on, and nothing is changed then.
+            Asks the server whether a flow run, by its id, has ended (None: it does not know that one). Without it, only processes are
+            looked for. What it raises is passed on, and nothing is changed then.
         dry_run
             Only find them.
 
