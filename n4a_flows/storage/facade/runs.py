@@ -98,8 +98,8 @@ class RunVerbs(StoreBase):
         Parameters
         ----------
         flow_run_is_over
-            Asks the server whether a flow run, by its id, has ended (None: it does not know that one). Without it, only processes are
-            looked for. What it raises is passed on, and nothing is changed then.
+            Asks the server whether a flow run, by its id, has ended (None: it does not know that one). Without it, only processes
+            are looked for. What it raises is passed on, and nothing is changed then.
         dry_run
             Only find them.
 
