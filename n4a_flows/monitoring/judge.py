@@ -23,7 +23,7 @@ Values = npt.NDArray[np.float64]
 Verdict = Literal["ok", "warn", "outlier", "rejected"]
 
 _FEWEST_EQUAL = 5
-_PLACED = frozenset({"shape_peak", "amplitude"})
+_PLACED = ("shape_peak", "amplitude")
 
 
 @dataclass(frozen=True)
@@ -154,10 +154,10 @@ class Judge:
         codes[dead] = 2
         verdicts: list[Verdict] = [_VERDICTS[code] for code in codes.tolist()]
         reasons: list[list[str]] = [[] for _ in verdicts]
-        for row in np.flatnonzero(codes).tolist():
-            reasons[row] = self._reasons(
-                row, scaled, statistics, X[row], y[row], int(look.runs[row]) if dead[row] else 0
-            )
+        odd = np.flatnonzero(codes)
+        for row, *where in zip(odd.tolist(), *self.limits.shape.where(X[odd]), strict=True):
+            run = int(look.runs[row]) if dead[row] else 0
+            reasons[row] = self._reasons(row, scaled, statistics, dict(zip(_PLACED, where, strict=True)), y[row], run)
         half = self._half_width
         tally = BatchTally.of(
             self.limits,
@@ -182,7 +182,7 @@ class Judge:
         row: int,
         scaled: dict[str, Values],
         statistics: dict[str, Values],
-        spectrum: Values,
+        where: dict[str, int],
         predicted: float,
         run: int,
     ) -> list[str]:
@@ -191,9 +191,6 @@ class Judge:
             (name for name, levels in scaled.items() if levels[row] > self._warn),
             key=lambda name: (name == Y_EXCESS, -scaled[name][row]),
         )
-        where = {}
-        if not _PLACED.isdisjoint(beyond):
-            where = dict(zip(("shape_peak", "amplitude"), self.limits.shape.where(spectrum), strict=True))
         said = [f"{run} neighbouring points have exactly the same value: a saturated or dead band"] if run else []
         for name in beyond:
             if name == TOGETHER:

@@ -245,13 +245,13 @@ class ShapeSpace:
         amplitude, shape_t2, shape_q, shape_peak = (np.maximum(one.astype(np.float64), _TINY) for one in columns[:4])
         return Look(amplitude, shape_t2, shape_q, shape_peak, columns[4])
 
-    def where(self, spectrum: Values) -> tuple[int, int]:
-        """The points of a spectrum (n_points,) where its shape and its value are furthest from the calibration."""
-        shape = _shapes(spectrum[None])[0] - self.shape_mean
-        shape -= self.loadings @ (self.loadings.T @ shape)
+    def where(self, X: Values) -> tuple[list[int], list[int]]:
+        """The points of each of some spectra, (n_samples, n_points), where shape and value are furthest from the calibration."""
+        shapes = _shapes(X) - self.shape_mean
+        shapes -= (shapes @ self.loadings) @ self.loadings.T
         return (
-            int(np.argmax(np.abs(shape / self.residual_scale))),
-            int(np.argmax(np.abs((spectrum - self.mean) / self.deviation))),
+            np.argmax(np.abs(shapes / self.residual_scale), axis=1).tolist(),
+            np.argmax(np.abs((X - self.mean) / self.deviation), axis=1).tolist(),
         )
 
 
