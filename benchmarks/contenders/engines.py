@@ -30,17 +30,24 @@ class Contender:
         self.score("threads", 1, 2)  # starts Prefect's temporary server
 
     def score(self, runner: str, files: int, chunks: int = CHUNKS) -> dict[str, float]:
-        """Seconds until the first of the chunks of so many files is recorded, and for each after it."""
+        """Seconds until the first of the chunks of so many files is recorded; for each after it; and of this process's CPU."""
         incoming = self._folder / f"{files}x{chunks}"
         if not incoming.exists():
             write_files(incoming, files * chunks)
         options = PredictionOptions(files_per_task=files, rescore=True)
-        seen: list[float] = []
-        with listening(lambda _what, done, _total: seen.append(time.perf_counter()) if done else None):
-            began = time.perf_counter()
+        seen: list[tuple[float, float]] = []
+
+        def recorded(_what: str, done: int, _total: int) -> None:
+            if done:
+                seen.append((time.perf_counter(), time.process_time()))
+
+        began = time.perf_counter()
+        with listening(recorded):
             predict_new_spectra(self._block, self._chain, str(incoming), options, runner=self._text(runner))
         assert len(seen) == chunks
-        return {"first": seen[0] - began, "chunk": (seen[-1] - seen[0]) / (chunks - 1)}
+        (first, cpu_first), (last, cpu_last) = seen[0], seen[-1]
+        each = chunks - 1
+        return {"first": first - began, "chunk": (last - first) / each, "cpu": (cpu_last - cpu_first) / each}
 
     def keep(self, runner: str) -> float:
         """Start a cluster of two processes that the following calls use; seconds that it took."""
