@@ -57,6 +57,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("n4a_flows.storage", "Artifacts as bytes", ("serialize", "SerializedArtifact", "PreparedArtifact")),
     ("n4a_flows.storage", "The ledger of scored files", ("ScoredFile", "ScoredSample", "ScoredBatch", "LimitCrossing")),
     ("n4a_flows.storage", "The library", ("PipelineLibrary",)),
+    ("n4a_flows.storage", "Files at URLs", ("Place",)),
     (
         "n4a_flows.storage",
         "Traces",

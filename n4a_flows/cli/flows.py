@@ -163,7 +163,9 @@ def export(
         ),
     ] = None,
     what: Annotated[Exportable, typer.Option(help="What to export.")] = "chain",
-    file_name: Annotated[str | None, typer.Option(help="Name of the file in the exports folder.")] = None,
+    file_name: Annotated[
+        str | None, typer.Option(help="Name of the file in the exports folder of the workspace.")
+    ] = None,
     dataset: Annotated[
         str | None,
         typer.Option(help='With "best": the dataset whose best chain is meant. Of predictions: only for this one.'),

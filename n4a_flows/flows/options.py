@@ -108,7 +108,10 @@ class PredictionOptions(_Options):
     csv_file: str | None = Field(
         default=None,
         title="CSV file",
-        description="Also write the predictions as CSV under this name in the exports folder, for a LIMS.",
+        description=(
+            "Also write the predictions as CSV for a LIMS: under this name in the exports folder, or at a URL that the block "
+            "allows."
+        ),
     )
     csv_columns: dict[str, str] = Field(
         default_factory=dict,
@@ -270,7 +273,10 @@ class ExportOptions(_Options):
     file_name: PathText | None = Field(
         default=None,
         title="File name",
-        description="Name of the file in the exports folder of the workspace; made of what is exported when left out.",
+        description=(
+            "Name of the file in the exports folder of the workspace, or a URL that the block allows; made of what is exported "
+            "when left out."
+        ),
     )
 
     def refuse_what_does_not_fit(self) -> None:

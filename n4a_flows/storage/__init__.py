@@ -28,6 +28,7 @@ from n4a_flows.storage.folds import fold_key_candidates, normalize_fold_key, par
 from n4a_flows.storage.gc import GcPlan, GcReport
 from n4a_flows.storage.library import PipelineLibrary
 from n4a_flows.storage.origins import ReapedRun, RunOrigin
+from n4a_flows.storage.places import Place
 from n4a_flows.storage.predictions import REFIT_CONTEXT_STACKING, REFIT_CONTEXT_STANDALONE
 from n4a_flows.storage.predictor import Predictor
 from n4a_flows.storage.probes import Probe, ProbeReport
@@ -62,6 +63,7 @@ __all__ = [
     "LimitCrossing",
     "Named",
     "PipelineLibrary",
+    "Place",
     "Predictor",
     "PreparedArtifact",
     "Probe",

@@ -126,7 +126,10 @@ class TrainingOptions(Form):
     report_file: str | None = Field(
         default=None,
         title="Report file",
-        description="Also write the flow's report as an HTML file of this name into the exports folder of the workspace.",
+        description=(
+            "Also write the flow's report as an HTML file of this name into the exports folder of the workspace, or to a URL that "
+            "the block allows."
+        ),
     )
     allowed_modules: tuple[str, ...] = Field(
         default=(),
