@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from n4a_flows.storage.artifact_files import ArtifactFiles, NeededFiles, PreparedArtifact
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.errors import UnknownIdError
+from n4a_flows.storage.identity import new_id
+from n4a_flows.storage.recorded_hashes import RecordedHashes
 from n4a_flows.storage.session import Session
 
 
@@ -36,22 +37,9 @@ def save(session: Session, files: ArtifactFiles, prepared: PreparedArtifact, *, 
     artifact = prepared.serialized
     found = _by_hash(session, artifact.content_hash)
     if found is None:
-        found = (str(uuid.uuid4()), prepared.relative_path)
-        insert(
-            session,
-            artifact_id=found[0],
-            artifact_path=found[1],
-            content_hash=artifact.content_hash,
-            operator_class=artifact.operator_class,
-            artifact_type=artifact.artifact_type,
-            format=artifact.format,
-            size_bytes=len(artifact.data),
-        )
-        _known(session)[artifact.content_hash] = found
+        found = _known(session)[artifact.content_hash] = _added(session, prepared)
     artifact_id, relative_path = found
-    saves: Counter[str] = session.memo.setdefault("saves", Counter())
-    saves[artifact_id] += 1
-    session.defer("count saves", lambda: _count_saves(session, saves))
+    _count_save(session, artifact_id)
     needed = session.before_commit.setdefault("artifact files", NeededFiles(files))
     assert isinstance(needed, NeededFiles)
     needed.need(relative_path, artifact, unwritten=unwritten)
@@ -60,16 +48,48 @@ def save(session: Session, files: ArtifactFiles, prepared: PreparedArtifact, *, 
     return artifact_id
 
 
+def _added(session: Session, prepared: PreparedArtifact) -> tuple[str, str]:
+    artifact, artifact_id, moment = prepared.serialized, new_id(), now()
+    row: dict[str, Any] = {
+        "artifact_id": artifact_id,
+        "artifact_path": prepared.relative_path,
+        "content_hash": artifact.content_hash,
+        "operator_class": artifact.operator_class,
+        "artifact_type": artifact.artifact_type,
+        "format": artifact.format,
+        "size_bytes": len(artifact.data),
+        "ref_count": 0,
+        "created_at": moment,
+    }
+    session.append("artifacts", row)
+    session.append("artifact_saves", {"artifact_id": artifact_id, "saved_at": moment})
+    RecordedHashes.of(session).add(artifact.content_hash)
+    added: dict[str, dict[str, Any]] = session.memo.setdefault("artifacts not written", {})
+    added[artifact_id] = row
+    session.defer("artifacts not written", added.clear)
+    return artifact_id, prepared.relative_path
+
+
+def _count_save(session: Session, artifact_id: str) -> None:
+    row = session.memo.get("artifacts not written", {}).get(artifact_id)
+    if row is not None:
+        row["ref_count"] += 1
+        return
+    saves: Counter[str] = session.memo.setdefault("saves", Counter())
+    saves[artifact_id] += 1
+    session.defer("count saves", lambda: _count_saves(session, saves))
+
+
 def save_many(session: Session, files: ArtifactFiles, prepared: Sequence[PreparedArtifact]) -> list[str]:
     """`save` for many, which are looked up together."""
     known = _known(session)
     wanted = list({item.serialized.content_hash for item in prepared} - known.keys())
-    if wanted:
+    known.update(dict.fromkeys(wanted))
+    if wanted and (wanted := RecordedHashes.of(session).possible(session, wanted)):
         sql = (
             "SELECT content_hash, artifact_id, artifact_path FROM artifacts WHERE content_hash IN (SELECT unnest(?)) "
             "ORDER BY created_at DESC"
         )
-        known.update(dict.fromkeys(wanted))
         # Of several rows with the same bytes the first one counts.
         known.update({digest: (artifact_id, path) for digest, artifact_id, path in session.written(sql, [wanted])})
     return [save(session, files, item) for item in prepared]
@@ -85,31 +105,9 @@ def _by_hash(session: Session, digest: str) -> tuple[str, str] | None:
     known = _known(session)
     if digest not in known:
         sql = "SELECT artifact_id, artifact_path FROM artifacts WHERE content_hash = ? ORDER BY created_at LIMIT 1"
-        rows = session.written(sql, [digest]) if _may_be_recorded(session, digest) else []
-        known[digest] = next(iter(rows), None)
+        possible = RecordedHashes.of(session).possible(session, [digest])
+        known[digest] = next(iter(session.written(sql, possible)), None) if possible else None
     return known[digest]
-
-
-_FEW = 3
-
-
-def _may_be_recorded(session: Session, digest: str) -> bool:
-    """Whether a row may have these bytes; False is certain.
-
-    Looking for one hash reads all of them. So from the fourth one of a transaction on the beginnings of all are at hand: new bytes,
-    which most are, need no query then.
-    """
-    asked = session.memo["hashes asked for"] = session.memo.get("hashes asked for", 0) + 1
-    if asked <= _FEW:
-        return True
-    if "beginnings of hashes" not in session.memo:
-        # A hash that is none, of a row that was registered with it, is no number; no artifact is looked for by it either.
-        sql = "SELECT TRY_CAST('0x' || content_hash[1:15] AS BIGINT) FROM artifacts"
-        session.memo["beginnings of hashes"] = np.unique(session.numbers(sql))
-    beginnings = session.memo["beginnings of hashes"]
-    beginning = int(digest[:15], 16)
-    place = np.searchsorted(beginnings, beginning)
-    return bool(place < len(beginnings) and beginnings[place] == beginning)
 
 
 _SAVES = pa.schema([("artifact_id", pa.string()), ("saves", pa.int32()), ("saved_at", pa.timestamp("us"))])
@@ -127,11 +125,6 @@ def _count_saves(session: Session, saves: Counter[str]) -> None:
     session.execute_with(
         "INSERT OR REPLACE INTO artifact_saves SELECT artifact_id, saved_at FROM collected", rows, _SAVES
     )
-
-
-def insert(session: Session, **row: object) -> None:
-    """Add a row to `artifacts`, with no reference yet."""
-    session.append("artifacts", {**row, "ref_count": 0, "created_at": now()})
 
 
 def row_of(session: Session, artifact_id: str) -> dict[str, object]:
@@ -207,6 +200,7 @@ def register(session: Session, **row: object) -> None:
             _known(session)[digest] = (str(row["artifact_id"]), str(row["artifact_path"]))
         session.append("artifacts", {**row, "ref_count": 1, "created_at": moment})
         session.append("artifact_saves", {"artifact_id": row["artifact_id"], "saved_at": moment})
+        RecordedHashes.of(session).add(digest)
 
 
 def set_cache_key(

@@ -18,7 +18,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -66,23 +66,27 @@ class Database:
         self._clean = True
         self._in_use = threading.Lock()
         self._local = threading.local()
-        self._current: tuple[int, ...] | None = None
+        self._left: tuple[int, ...] | None = None
+        self._schema_is_current = False
+        self._kept: dict[str, Any] = {}
 
     @property
     def schema_is_current(self) -> bool:
-        """Whether the schema was found current, and nobody else has changed the file since."""
-        return self._current is not None and self._current == self._stamp()
+        """Whether the schema was found current, and no other process has changed the file since."""
+        return self._schema_is_current and self._left == self._stamp()
 
     def note_current_schema(self) -> None:
         """Note that the schema was found current."""
-        self._current = self._stamp()
+        self._schema_is_current = True
 
     def _stamp(self) -> tuple[int, ...] | None:
+        """Another one when the file was changed; None when it is gone."""
         try:
             found = self.path.stat()
         except OSError:
             return None
-        return found.st_ino, found.st_size, found.st_mtime_ns
+        # What a killed process committed is in the write-ahead log only.
+        return found.st_ino, found.st_size, found.st_mtime_ns, os.path.exists(f"{self.path}.wal")
 
     @property
     def unit(self) -> UnitOfWork | None:
@@ -119,14 +123,16 @@ class Database:
         self.lock.acquire(exclusive=write, operation=operation, timeout=timeout)
         self._in_use.acquire()
         try:
-            if not self.schema_is_current:
-                self._current = None
-            if not (create or self.path.exists()):
+            found = self._stamp()
+            if found is None or found != self._left:
+                self._schema_is_current = False
+                self._kept = {}
+            if found is None and not create:
                 raise WorkspaceError(f"The database {self.path} is gone. Restore it from a backup.")
             connection = self._attached(write, operation, deadline, timeout)
             with interrupts_kept():
                 connection.execute("BEGIN")
-            return Session(connection, write=write)
+            return Session(connection, write=write, kept=self._kept)
         except BaseException:
             try:
                 self._abandon()
@@ -150,8 +156,7 @@ class Database:
             try:
                 if connection is not None:
                     self._detach(connection)
-                if self._current is not None:
-                    self.note_current_schema()
+                self._left = self._stamp()
             finally:
                 self._let_go()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy.typing as npt
 
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
+from n4a_flows.storage.identity import new_id
 from n4a_flows.storage.json_values import from_json, to_json
 from n4a_flows.storage.records import require
 from n4a_flows.storage.session import Session
@@ -48,7 +48,7 @@ def save(session: Session, row: Mapping[str, Any], prediction_id: str | None) ->
         for table in ("predictions", "prediction_arrays", "prediction_labels"):
             session.execute(f"DELETE FROM {table} WHERE prediction_id = ?", [prediction_id])
     elif prediction_id is None:
-        prediction_id = str(uuid.uuid4())
+        prediction_id = new_id()
     elif session.rows("SELECT 1 FROM predictions WHERE prediction_id = ?", [prediction_id]):
         raise InvalidInputError(
             f"The prediction id {prediction_id!r} belongs to another prediction already. Leave prediction_id out to get a new one."

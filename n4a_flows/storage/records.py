@@ -9,6 +9,7 @@ from typing import Any
 from n4a_flows.storage import origins
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.errors import UnknownIdError
+from n4a_flows.storage.identity import new_id
 from n4a_flows.storage.json_values import to_json
 from n4a_flows.storage.session import Session
 
@@ -128,7 +129,7 @@ def log_step(
     session.append(
         "logs",
         {
-            "log_id": str(uuid.uuid4()),
+            "log_id": new_id(),
             "pipeline_id": pipeline_id,
             "step_idx": int(step_idx),
             "operator_class": operator_class,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +13,7 @@ import polars as pl
 from n4a_flows.storage.chain_replay import REPLAY_VERSION
 from n4a_flows.storage.chains import ChainContext
 from n4a_flows.storage.clock import now
+from n4a_flows.storage.identity import new_id
 from n4a_flows.storage.json_values import to_json
 from n4a_flows.storage.session import Session
 
@@ -76,7 +76,7 @@ def record(session: Session, chain: ChainContext, files: Sequence[ScoredFile], f
     scored_at = now()
     revised = _earlier(session, chain.digest, files)
     for file in files:
-        scoring_id = str(uuid.uuid4())
+        scoring_id = new_id()
         session.append(
             "scored_files",
             {

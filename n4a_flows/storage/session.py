@@ -21,7 +21,9 @@ from n4a_flows.storage.schema import ARROW_SCHEMAS
 class Session:
     """One open transaction. Rows of the bulk tables are collected and written as one frame per table."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, *, write: bool) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, *, write: bool, kept: dict[str, Any] | None = None
+    ) -> None:
         self.connection: duckdb.DuckDBPyConnection | None = connection
         self.write = write
         self.pid = os.getpid()
@@ -30,6 +32,8 @@ class Session:
         """Whether a statement failed: DuckDB goes on with nothing in this transaction then."""
         self.memo: dict[Any, Any] = {}
         """What verbs remember of this transaction, for example ids known to exist."""
+        self.kept: dict[str, Any] = {} if kept is None else kept
+        """What is known of the file and stays true, whatever becomes of transactions, until another process changes it."""
         self.before_commit: dict[str, Callable[[], None]] = {}
         """Last looks by name, for example that the file of an artifact is still there."""
         self.after_commit: list[Callable[[], None]] = []
