@@ -128,19 +128,12 @@ class Session:
     def execute_with(self, sql: str, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
         """Run a statement in which `collected` stands for these rows. What was collected before is not written first."""
         try:
-            arrow = pa.Table.from_pylist(list(rows), schema=schema)
+            collected = pa.Table.from_pylist(list(rows), schema=schema)  # noqa: F841 - DuckDB finds it by its name
         except (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError) as error:
             self.broken = True
             raise InvalidInputError(f"A value cannot be stored by {sql.split(' (')[0]!r}: {error}") from error
-        connection = self._live()
         with _translated(self):
-            connection.register("collected", arrow)
-        try:
-            self._run(sql, ()).fetchall()
-        finally:
-            # A failed transaction takes the registration along, and the error that matters is the one before.
-            with contextlib.suppress(duckdb.Error):
-                connection.unregister("collected")
+            self._live().execute(sql).fetchall()
 
     def written(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Like `rows`, but what was collected in this transaction stays unwritten and unseen."""
