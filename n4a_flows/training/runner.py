@@ -12,6 +12,7 @@ import polars as pl
 from n4a_flows.spectra import Spectra
 from n4a_flows.storage import WorkspaceStore
 from n4a_flows.storage.errors import InvalidInputError
+from n4a_flows.storage.places import without_credentials
 from n4a_flows.training.conclusion import conclude_run
 from n4a_flows.training.definition import PlannedPipeline, definition_document, definition_of, expand
 from n4a_flows.training.engine import Work, train_pipelines
@@ -179,7 +180,7 @@ def run_document(
         "config": {
             "definition": definition_document(definition, options),
             "targets": list(targets),
-            "options": options.model_dump(mode="json"),
+            "options": _recordable(options),
         },
         "datasets": [
             {
@@ -191,3 +192,8 @@ def run_document(
             }
         ],
     }
+
+
+def _recordable(options: TrainingOptions) -> dict[str, Any]:
+    """The options as JSON, without credentials that URLs among them may hold."""
+    return {**options.model_dump(mode="json"), "test_files": [without_credentials(file) for file in options.test_files]}

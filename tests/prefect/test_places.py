@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -12,12 +12,21 @@ from fsspec.implementations.memory import MemoryFileSystem
 from pydantic import ValidationError
 
 from n4a_flows import WorkspaceStoreBlock
-from n4a_flows.flows import ExportOptions, MonitoringOptions, PredictionOptions, export, monitor, predict_new_spectra
+from n4a_flows.flows import (
+    ExportOptions,
+    MonitoringOptions,
+    PredictionOptions,
+    export,
+    monitor,
+    predict_new_spectra,
+    train_and_record,
+)
 from n4a_flows.monitoring import read_reference_values
 from n4a_flows.spectra import Spectra, load_dataset, read_spectra
 from n4a_flows.storage.errors import InvalidInputError, MissingFileError, SpectraError
 from n4a_flows.storage.places import Place
 from n4a_flows.tasks.files import file_digest, list_spectra_files, move_to_quarantine
+from n4a_flows.training import TrainingOptions
 
 INCOMING = Place("memory://lab/incoming")
 
@@ -171,7 +180,25 @@ def test_a_block_holds_no_credentials(tmp_path: Path) -> None:
 
 
 def test_a_verb_that_writes_files_of_this_machine_refuses_a_url(
-    recorded: tuple[Path, object], tmp_path: Path, block: WorkspaceStoreBlock, write_csv: Callable[..., None]
+    block: WorkspaceStoreBlock,
 ) -> None:
     with block.open() as store, pytest.raises(InvalidInputError, match="is not on this machine"):
         store.export_predictions_parquet("memory://lab/all")
+
+
+@pytest.mark.prefect
+def test_training_files_may_lie_at_urls_and_no_password_is_recorded(
+    block: WorkspaceStoreBlock,
+) -> None:
+    spectra = load_dataset("tecator")
+    header = "sample_id,fat," + ",".join(map(repr, spectra.axis.values.tolist()))
+    for name, rows in (("train", range(60)), ("test", range(60, 80))):
+        lines = [",".join([f"s{i}", *map(str, [spectra.targets["fat"][i], *spectra.X[i].tolist()])]) for i in rows]
+        Place(f"memory://user:s3cret@lab/{name}.csv").write("\n".join([header, *lines]).encode())
+    options = TrainingOptions(test_files=("memory://user:s3cret@lab/test.csv",), replay_sample=0)
+    definition = [{"model": {"class": "sklearn.cross_decomposition.PLSRegression", "params": {"n_components": 3}}}]
+    summary = train_and_record(block, "memory://user:s3cret@lab/train.csv", "fat", definition, options)
+    with block.open() as store:
+        run = store.get_run(summary.run_id)
+    assert "memory://lab/test.csv" in str(run)
+    assert "s3cret" not in str(run)
