@@ -86,8 +86,8 @@ def _chain(chain: Mapping[str, Any]) -> None:
         ["prediction", "fold", "partition", "samples", "metric", "score"],
         (
             [
-                short(row["prediction_id"]),
-                *(row[key] for key in ("fold_id", "partition", "n_samples", "metric")),
+                # Whole: ids of predictions that were made together begin alike.
+                *(row[key] for key in ("prediction_id", "fold_id", "partition", "n_samples", "metric")),
                 row[f"{row['partition']}_score"],
             ]
             for row in chain["predictions"]

@@ -72,7 +72,8 @@ def test_show_takes_ids_beginnings_and_aliases(command: Command, recorded: Recor
     assert (pipeline["kind"], pipeline["chains"][0]["chain_id"]) == ("pipeline", recorded.chain_id)
     chain = document("tecator/fat/champion")
     assert (chain["kind"], chain["chain_id"], chain["axis"]["unit"]) == ("chain", recorded.chain_id, "nm")
-    prediction = document(chain["predictions"][0]["prediction_id"][:8])
+    shown = command("show", recorded.chain_id, "-w", recorded.workspace).split("\nprediction ")[1].splitlines()[-1]
+    prediction = document(shown.split()[0])
     assert (prediction["kind"], prediction["chain_id"]) == ("prediction", recorded.chain_id)
 
     for name, said in (
