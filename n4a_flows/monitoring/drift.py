@@ -104,7 +104,7 @@ class Usual:
         lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
         weights = (self.most / np.maximum(lengths, max(self.most, 1e-30))).astype(rows.dtype)
         squares = np.minimum(lengths, self.most).astype(np.float64) ** 2
-        return Sums(len(rows), (weights @ rows).astype(np.float64), float(squares.sum()))
+        return Sums(len(rows), np.einsum("i,ij->j", weights, rows).astype(np.float64), float(squares.sum()))
 
     def drift(self, batch: Sums) -> Drift:
         """How far the mean of a batch lies from the usual one.

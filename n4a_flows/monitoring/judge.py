@@ -39,7 +39,7 @@ class Judged:
     verdicts
         `"ok"`, `"warn"`, `"outlier"`, or `"rejected"`: no prediction is given.
     reasons
-        In words; empty for those that are ok.
+        In words, of each sample; empty for those that are ok.
     statistics
         Name -> float64 (n_samples,), NaN for those rejected; see `Limits.calibration`.
     tally
@@ -50,7 +50,7 @@ class Judged:
     lower: Values | None
     upper: Values | None
     verdicts: list[Verdict]
-    reasons: list[list[str]]
+    reasons: list[tuple[str, ...]]
     statistics: dict[str, Values]
     tally: BatchTally
 
@@ -153,7 +153,8 @@ class Judge:
         codes = (~(joint <= self._warn)).astype(int) + (~(joint <= self._outlier) | dead)
         codes[dead] = 2
         verdicts: list[Verdict] = [_VERDICTS[code] for code in codes.tolist()]
-        reasons: list[list[str]] = [[] for _ in verdicts]
+        # Tuples, for ten thousand empty lists would make Python look through all objects for garbage.
+        reasons: list[tuple[str, ...]] = [()] * len(codes)
         odd = np.flatnonzero(codes)
         for row, *where in zip(odd.tolist(), *self.limits.shape.where(X[odd]), strict=True):
             run = int(look.runs[row]) if dead[row] else 0
@@ -185,7 +186,7 @@ class Judge:
         where: dict[str, int],
         predicted: float,
         run: int,
-    ) -> list[str]:
+    ) -> tuple[str, ...]:
         """Why a spectrum is not ok: what is furthest beyond its limit first, and what came of it, the prediction, last."""
         beyond = sorted(
             (name for name, levels in scaled.items() if levels[row] > self._warn),
@@ -206,7 +207,7 @@ class Judge:
                 continue
             at = f" at {self._position(where[name])}" if name in where else ""
             said.append(f"{_WORDS[name]}{at} ({statistics[name][row]:.3g}, limit {limit:.3g})")
-        return said
+        return tuple(said)
 
     def _position(self, point: int) -> str:
         axis = self.predictor.axis
@@ -218,7 +219,7 @@ class Judge:
         numbers = self._range is not None
         y: npt.NDArray[Any] = np.full(n, np.nan) if numbers else np.full(n, "", dtype=object)
         verdicts: list[Verdict] = ["rejected"] * n
-        reasons = [["all its points have the same value: it is no spectrum"] for _ in range(n)]
+        reasons: list[tuple[str, ...]] = [("all its points have the same value: it is no spectrum",)] * n
         statistics = {name: np.full(n, np.nan) for name in self.limits.calibration}
         tally = BatchTally.rejected(self.limits, int(constant.sum()))
         if judged is not None:

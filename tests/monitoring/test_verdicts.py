@@ -129,7 +129,7 @@ def test_a_constant_spectrum_gets_no_prediction_and_spoils_no_other(judge: Judge
     X[1] = 2.5
     judged = judge.predict(X)
     assert judged.verdicts[1] == "rejected"
-    assert judged.reasons[1] == ["all its points have the same value: it is no spectrum"]
+    assert judged.reasons[1] == ("all its points have the same value: it is no spectrum",)
     assert np.isnan(judged.y[1])
     assert judged.y[[0, 2]].tolist() == alone.y.tolist()
     assert judged.tally.counts["rejected"] == 1
