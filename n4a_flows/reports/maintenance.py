@@ -107,7 +107,9 @@ def _outcome(done: Maintenance) -> str:
         rows.append([f"garbage {would}", f"{went[0]} files, {readable_bytes(went[1])}" + _less(kept)])
     if done.compacted is not None:
         before, after = readable_bytes(done.compacted.bytes_before), readable_bytes(done.compacted.bytes_after)
-        dead = f"{done.compacted.dead_share:.0%} of it was dead"
+        dead = f"{done.compacted.dead_share:.0%} of it was dead" + (
+            ", larger blocks" if done.compacted.outgrown else ""
+        )
         rows.append(
             ["database", f"{before} → {after}, {dead}" if done.compacted.compacted else f"{before}, {dead}: left"]
         )

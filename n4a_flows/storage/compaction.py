@@ -15,13 +15,16 @@ from pathlib import Path
 
 from n4a_flows.storage import schema
 from n4a_flows.storage.artifact_files import sync_folder
-from n4a_flows.storage.database import Database
+from n4a_flows.storage.database import LARGE_BLOCKS, SMALL_BLOCKS, Database
 from n4a_flows.storage.errors import InvalidInputError, WorkspaceError
 from n4a_flows.storage.session import Session
 
 logger = logging.getLogger(__name__)
 
 _SUFFIX = ".compacting"
+
+_LARGE = 100 * 2**20
+"""Bytes of live rows from which a database has large blocks: one of 2.8 GB is then opened and closed in 6 ms, not in 17."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class CompactReport:
         Share of the rows' places in the file that held no row any more (0 to 1), before.
     rows
         Live rows by table.
+    outgrown
+        Whether the database had become too large for the small blocks that every new one has. Then it pays, whatever is dead.
     """
 
     compacted: bool
@@ -45,10 +50,13 @@ class CompactReport:
     bytes_after: int
     dead_share: float
     rows: dict[str, int]
+    outgrown: bool
 
 
 def compact(database: Database, timeout: float, min_dead_share: float, *, dry_run: bool = False) -> CompactReport:
-    """Rewrite the database file if at least this share of its row places is dead; with `dry_run` only look.
+    """Rewrite the database file if at least this share of its row places is dead, or it has outgrown its blocks.
+
+    With `dry_run` only look.
 
     Raises
     ------
@@ -66,13 +74,15 @@ def compact(database: Database, timeout: float, min_dead_share: float, *, dry_ru
             # Writing once lets DuckDB work off a write-ahead log that a killed process left.
             with database.opened(database.path, write=True, operation="vacuum", timeout=timeout) as session:
                 rows = _rows(session)
-                dead_share = _dead_share(session, rows)
+                dead_share, block_size = _dead_share(session, rows)
             before = database.path.stat().st_size
-            if dry_run or dead_share < min_dead_share:
-                return CompactReport(False, before, before, dead_share, rows)
+            large = before * (1 - dead_share) >= _LARGE
+            outgrown = large and block_size < LARGE_BLOCKS
+            if dry_run or (dead_share < min_dead_share and not outgrown):
+                return CompactReport(False, before, before, dead_share, rows, outgrown)
             _refuse_full_disk(database.path, before)
             with database.opened(database.path, write=False, name="old", operation="vacuum", timeout=timeout):
-                _copy(database, new, timeout)
+                _copy(database, new, timeout, LARGE_BLOCKS if large else SMALL_BLOCKS)
                 _swap(new, database.path)
         except WorkspaceError:
             raise
@@ -82,11 +92,11 @@ def compact(database: Database, timeout: float, min_dead_share: float, *, dry_ru
             _remove(new)
     after = database.path.stat().st_size
     logger.info("The database %s was made smaller: %d bytes before, %d after", database.path, before, after)
-    return CompactReport(True, before, after, dead_share, rows)
+    return CompactReport(True, before, after, dead_share, rows, outgrown)
 
 
-def _copy(database: Database, new: Path, timeout: float) -> None:
-    with database.opened(new, write=True, operation="vacuum", timeout=timeout) as session:
+def _copy(database: Database, new: Path, timeout: float, block_size: int) -> None:
+    with database.opened(new, write=True, operation="vacuum", timeout=timeout, block_size=block_size) as session:
         schema.create(session)
         session.execute("DELETE FROM meta")
         for table, columns in schema.COLUMNS.items():
@@ -114,15 +124,15 @@ def _rows(session: Session) -> dict[str, int]:
     return {table: int(session.rows(f"SELECT count(*) FROM {table}")[0][0]) for table in schema.COLUMNS}
 
 
-def _dead_share(session: Session, rows: dict[str, int]) -> float:
-    """Share of row places that hold no row any more, or of free blocks, whichever is larger."""
+def _dead_share(session: Session, rows: dict[str, int]) -> tuple[float, int]:
+    """Share of row places that hold no row any more, or of free blocks, whichever is larger; and the size of a block."""
     # What DuckDB calls the estimated size counts the places, those of deleted rows too.
     places = session.rows("SELECT sum(estimated_size) FROM duckdb_tables() WHERE database_name = 'ws'")[0][0]
     dead_rows = 1 - sum(rows.values()) / places if places else 0.0
-    free, total = session.rows(
-        "SELECT free_blocks, total_blocks FROM pragma_database_size() WHERE database_name = 'ws'"
+    free, total, block_size = session.rows(
+        "SELECT free_blocks, total_blocks, block_size FROM pragma_database_size() WHERE database_name = 'ws'"
     )[0]
-    return max(dead_rows, free / total if total else 0.0)
+    return max(dead_rows, free / total if total else 0.0), int(block_size)
 
 
 def _refuse_full_disk(path: Path, needed: int) -> None:

@@ -54,6 +54,30 @@ def test_the_file_shrinks_and_the_rest_stays(store: WorkspaceStore, tmp_path: Pa
     record_pipeline(WorkspaceStore(tmp_path / "ws"), kept, "afterwards")
 
 
+def test_a_large_database_gets_larger_blocks_once(store: WorkspaceStore) -> None:
+    run_id = store.begin_run("r", {}, [])
+    y = np.random.default_rng(0).random(1_500_000)
+    with store.transaction():
+        pipeline_id = store.begin_pipeline(run_id, "p", [], {}, "d", "h")
+        for number in range(6):
+            prediction_id = store.save_prediction(
+                pipeline_id, None, "d", "m", "m", f"fold_{number}", "val", 1.0, None, None, "rmse", "regression",
+                len(y), 2, {}, {}, None, None, 0, 0.0,
+            )  # fmt: skip
+            store.save_prediction_arrays(prediction_id, y + number, y - number)
+    due = store.compact(dry_run=True)
+    assert (due.compacted, due.outgrown, round(due.dead_share, 1)) == (False, True, 0.0)
+    done = store.compact()
+    assert (done.compacted, done.outgrown) == (True, True)
+    kept = store.get_prediction(prediction_id, load_arrays=True)
+    assert np.array_equal(kept["y_true"], y + 5)
+    again = store.compact()
+    assert (again.compacted, again.outgrown) == (False, False)
+    # What becomes small gets small blocks again.
+    store.delete_run(run_id)
+    assert store.compact().bytes_after < 1e6
+
+
 def test_other_processes_go_on_with_the_new_file(store: WorkspaceStore) -> None:
     begin_at = time.time() + 3
     writers = [start("record_many", store.workspace_path, begin_at, 15, 0) for _ in range(2)]

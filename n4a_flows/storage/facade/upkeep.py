@@ -192,6 +192,8 @@ class UpkeepVerbs(StoreBase):
     def compact(self, min_dead_share: float = 0.3, *, dry_run: bool = False) -> CompactReport:
         """Rewrite the database file without the space of deleted rows, if enough of it is dead.
 
+        Once in its life a file is rewritten although little of it is dead: when 100 MiB of it are alive, for large blocks.
+
         Parameters
         ----------
         min_dead_share
@@ -201,7 +203,7 @@ class UpkeepVerbs(StoreBase):
 
         Returns
         -------
-        Whether it was done, sizes before and after (bytes), dead share and live rows by table.
+        Whether it was done, sizes before and after (bytes), dead share, live rows by table, and whether larger blocks were due.
 
         Raises
         ------
