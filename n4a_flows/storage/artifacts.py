@@ -135,15 +135,6 @@ def row_of(session: Session, artifact_id: str) -> dict[str, object]:
     return row
 
 
-def rows_of(session: Session, artifact_ids: Iterable[str]) -> dict[str, dict[str, object]]:
-    """The rows of artifacts by id; `UnknownIdError` names those that do not exist."""
-    wanted = list(dict.fromkeys(artifact_ids))
-    rows = session.dicts("SELECT * FROM artifacts WHERE list_contains(?, artifact_id)", [wanted]) if wanted else []
-    found = {row["artifact_id"]: row for row in rows}
-    _refuse_unknown(artifact_id for artifact_id in wanted if artifact_id not in found)
-    return found
-
-
 def existing(session: Session, artifact_ids: Iterable[str]) -> set[str]:
     """Those of the ids that have a row."""
     sql = "SELECT artifact_id FROM artifacts WHERE list_contains(?, artifact_id)"
@@ -179,16 +170,24 @@ def stored(session: Session, files: ArtifactFiles, artifact_ids: Iterable[str]) 
 
     They are read while the store is held, so that no clean-up takes a file between its row and its bytes.
     """
+    wanted = list(dict.fromkeys(artifact_ids))
+    # These columns only: each one more takes a tenth of the time.
+    sql = (
+        "SELECT artifact_id, artifact_path, content_hash, format, operator_class, artifact_type FROM artifacts "
+        "WHERE list_contains(?, artifact_id)"
+    )
+    found = {row[0]: row for row in session.rows(sql, [wanted])} if wanted else {}
+    _refuse_unknown(artifact_id for artifact_id in wanted if artifact_id not in found)
     return {
         artifact_id: StoredArtifact(
             artifact_id=artifact_id,
-            data=files.read(str(row["artifact_path"]), str(row["content_hash"])),
-            content_hash=str(row["content_hash"]),
-            format=str(row["format"]),
-            operator_class=str(row["operator_class"] or ""),
-            artifact_type=str(row["artifact_type"] or ""),
+            data=files.read(str(path), str(content_hash)),
+            content_hash=str(content_hash),
+            format=str(format),
+            operator_class=str(operator_class or ""),
+            artifact_type=str(artifact_type or ""),
         )
-        for artifact_id, row in rows_of(session, artifact_ids).items()
+        for artifact_id, path, content_hash, format, operator_class, artifact_type in found.values()
     }
 
 

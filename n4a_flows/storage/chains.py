@@ -21,6 +21,7 @@ from n4a_flows.storage.records import dataset_of, note_new, require
 from n4a_flows.storage.session import Session
 
 DOCUMENT_KEYS = ("steps", "model_step_idx", "fold_artifacts", "shared_artifacts", "branch_path", "source_index")
+_JSON_COLUMNS = {"steps", "fold_artifacts", "shared_artifacts", "branch_path"}
 
 
 @dataclass(frozen=True)
@@ -176,22 +177,23 @@ def digest(
     return hashlib.sha256(canonical_json(content, "chain").encode()).hexdigest()
 
 
-def document_of(session: Session, chain_id: str) -> dict[str, Any]:
-    """The chain's row with its JSON columns decoded that make up the document.
+def document_of(session: Session, chain_id: str, *, whole: bool = False) -> dict[str, Any]:
+    """What of the chain's row makes up the document, or the whole row, with its JSON columns decoded.
 
     Raises
     ------
     UnknownIdError
     """
-    row = session.one("SELECT * FROM chains WHERE chain_id = ?", [chain_id])
+    columns = "*" if whole else ", ".join(DOCUMENT_KEYS)
+    row = session.one(f"SELECT {columns} FROM chains WHERE chain_id = ?", [chain_id])
     if row is None:
         raise UnknownIdError(f"No chain has the id {chain_id!r} in this workspace.")
     return decoded(row)
 
 
 def decoded(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of `chains` with steps, fold_artifacts, shared_artifacts and branch_path as Python values."""
-    for key in ("steps", "fold_artifacts", "shared_artifacts", "branch_path"):
+    """A row of `chains`, or a part of one, with its JSON columns as Python values."""
+    for key in _JSON_COLUMNS & row.keys():
         row[key] = from_json(row[key])
     return row
 

@@ -106,7 +106,7 @@ class Predictor:
         Parameters
         ----------
         X
-            (n_samples, n_points), finite numbers; n_samples >= 1. It is copied to float64, never changed.
+            (n_samples, n_points), finite numbers; n_samples >= 1. Taken as float64, never changed.
         wavelengths
             Where the points lie: an `Axis` (units are compared and converted), or the bare positions in the chain's unit. None:
             the points are taken to lie on the chain's axis, and only their number is checked.
@@ -187,8 +187,8 @@ class Predictor:
 
         Returns
         -------
-        float64 (n_samples, n_points), a copy in the order of the chain's axis, and the positions of the points in its unit: None
-        when the chain has no axis and none was given.
+        float64 (n_samples, n_points) in the order of the chain's axis, read-only where it may be the memory that was given; and the
+        positions of the points in its unit: None when the chain has no axis and none was given.
 
         Raises
         ------
@@ -300,7 +300,7 @@ def _checked(X: npt.ArrayLike) -> FloatArray:
             "X must be plain real numbers: fill or leave out what is masked, and pass no complex numbers."
         )
     try:
-        spectra = np.array(X, dtype=np.float64, order="C")
+        spectra = np.asarray(X, dtype=np.float64, order="C")
     except (TypeError, ValueError) as error:
         raise InvalidInputError(f"X must be numbers, (n_samples, n_points): {error}.") from error
     if spectra.ndim != 2:
@@ -312,7 +312,8 @@ def _checked(X: npt.ArrayLike) -> FloatArray:
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
         raise InvalidInputError(f"X must be finite, but has {spectra[row, column]} at row {row}, point {column}.")
-    return spectra
+    # An operator that works in place takes a copy of what is read-only; the others need none.
+    return _read_only(spectra)
 
 
 def _unspoiled(use: Callable[[FloatArray], Any], X: FloatArray) -> Any:

@@ -24,7 +24,7 @@ def whole_chain(session: Session, files: ArtifactFiles, chain_id: str) -> ChainP
     UnknownIdError, ArtifactMissingError, ArtifactCorruptError, ReplayError
         As in `WorkspaceStore.chain_package`.
     """
-    document, context = chains.document_of(session, chain_id), chains.context_of(session, chain_id)
+    document, context = chains.document_of(session, chain_id, whole=True), chains.context_of(session, chain_id)
     named = _named(document)
     given_up = named - artifacts.existing(session, named) - set(needed_artifacts(document))
     if given_up:

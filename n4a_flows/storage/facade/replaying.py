@@ -85,7 +85,7 @@ class ReplayVerbs(StoreBase):
         Parameters
         ----------
         X
-            (n_samples, n_points) spectra; copied, never changed.
+            (n_samples, n_points) spectra; never changed.
         wavelengths
             Where the points lie; see `Predictor.predict`.
 
