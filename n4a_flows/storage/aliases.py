@@ -6,10 +6,9 @@ import logging
 import re
 from collections.abc import Sequence
 
-import polars as pl
-
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.errors import InvalidInputError, ProtectedError, UnknownIdError
+from n4a_flows.storage.late_polars import pl
 from n4a_flows.storage.records import require
 from n4a_flows.storage.session import Session
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import polars as pl
-
 from n4a_flows.storage.chains import ChainContext
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.errors import InvalidInputError
 from n4a_flows.storage.json_values import to_json
+from n4a_flows.storage.late_polars import pl
 from n4a_flows.storage.session import Session
 
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-import polars as pl
-
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.json_values import to_json
+from n4a_flows.storage.late_polars import pl
 from n4a_flows.storage.session import Session
 
 

@@ -10,7 +10,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -18,6 +17,7 @@ from n4a_flows.storage import queries
 from n4a_flows.storage.artifact_files import TEMPORARY_PREFIX, sync_folder
 from n4a_flows.storage.errors import N4AError, PlaceError, UnknownIdError, WorkspaceError
 from n4a_flows.storage.json_values import canonical_json, from_json, to_json
+from n4a_flows.storage.late_polars import pl
 from n4a_flows.storage.places import Place, on_this_machine
 from n4a_flows.storage.session import Session
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-import polars as pl
-
 from n4a_flows.storage import aliases
 from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
+from n4a_flows.storage.late_polars import pl
 from n4a_flows.storage.queries import HIGHER_IS_BETTER, LOWER_IS_BETTER
 from n4a_flows.storage.session import Session
 

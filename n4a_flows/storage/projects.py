@@ -5,9 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-import polars as pl
-
 from n4a_flows.storage.clock import now
+from n4a_flows.storage.late_polars import pl
 from n4a_flows.storage.records import require
 from n4a_flows.storage.session import Session
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import polars as pl
-
 from n4a_flows.storage import chains
 from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
 from n4a_flows.storage.json_values import from_json
+from n4a_flows.storage.late_polars import pl
 from n4a_flows.storage.schema import ARROW_SCHEMAS, COLUMNS
 from n4a_flows.storage.session import Session
 

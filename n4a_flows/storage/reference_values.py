@@ -12,10 +12,9 @@ from datetime import datetime
 from numbers import Real
 from typing import Any
 
-import polars as pl
-
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.errors import InvalidInputError
+from n4a_flows.storage.late_polars import pl
 from n4a_flows.storage.session import Session
 
 _LATEST = (

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-import polars as pl
-
 from n4a_flows.storage.chain_replay import REPLAY_VERSION
 from n4a_flows.storage.chains import ChainContext
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.identity import new_id
 from n4a_flows.storage.json_values import to_json
+from n4a_flows.storage.late_polars import pl
 from n4a_flows.storage.session import Session
 
 logger = logging.getLogger(__name__)

@@ -11,10 +11,10 @@ from typing import Any
 import duckdb
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
 
 from n4a_flows.storage.errors import InvalidInputError, TransactionError, WorkspaceError
+from n4a_flows.storage.late_polars import pl
 from n4a_flows.storage.schema import ARROW_SCHEMAS
 
 

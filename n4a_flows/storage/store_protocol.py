@@ -9,9 +9,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from n4a_flows.storage.axis import Axis
+from n4a_flows.storage.late_polars import pl
 
 
 @runtime_checkable

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import polars as pl
-
 from n4a_flows.storage import aliases, chains, queries, summaries
 from n4a_flows.storage.axis import Axis
 from n4a_flows.storage.chains import ChainContext
 from n4a_flows.storage.facade.base import StoreBase
+from n4a_flows.storage.late_polars import pl
 
 
 class ChainVerbs(StoreBase):

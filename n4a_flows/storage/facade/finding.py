@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import polars as pl
-
 from n4a_flows.storage import finding
 from n4a_flows.storage.facade.base import StoreBase
 from n4a_flows.storage.finding import Kind, Named
+from n4a_flows.storage.late_polars import pl
 
 
 class FindingVerbs(StoreBase):

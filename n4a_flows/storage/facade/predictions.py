@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy.typing as npt
-import polars as pl
 
 from n4a_flows.storage import aliases, cleanup, predictions, queries
 from n4a_flows.storage.facade.base import StoreBase
+from n4a_flows.storage.late_polars import pl
 
 
 class PredictionVerbs(StoreBase):

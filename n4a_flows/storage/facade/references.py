@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-import polars as pl
-
 from n4a_flows.storage import aliases, crossings, reference_values
 from n4a_flows.storage.crossings import LimitCrossing
 from n4a_flows.storage.facade.base import StoreBase
+from n4a_flows.storage.late_polars import pl
 
 
 class ReferenceVerbs(StoreBase):

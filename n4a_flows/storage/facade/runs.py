@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import polars as pl
-
 from n4a_flows.storage import cleanup, origins, queries, records
 from n4a_flows.storage.facade.base import StoreBase
+from n4a_flows.storage.late_polars import pl
 from n4a_flows.storage.origins import FlowRunIsOver, ReapedRun, RunOrigin
 
 

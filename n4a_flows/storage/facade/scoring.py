@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-import polars as pl
-
 from n4a_flows.storage import aliases, batches, chains, scoring
 from n4a_flows.storage.batches import ScoredBatch
 from n4a_flows.storage.facade.base import StoreBase
+from n4a_flows.storage.late_polars import pl
 from n4a_flows.storage.scoring import ScoredFile
 
 
