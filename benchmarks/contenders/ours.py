@@ -68,6 +68,7 @@ class Contender(Base):
         with clock.running(), duckdb.connect(str(self.folder / "store.duckdb")) as connection:
             filling.fill_duckdb(connection, predictions, values, ours=True)
         self.store = WorkspaceStore(self.folder)
+        self.store.compact()  # what the weekly maintenance does
         return clock.seconds
 
     def ask(self, question: str) -> float:
