@@ -36,6 +36,9 @@ FILE_NAME = "store.duckdb"
 SMALL_BLOCKS, LARGE_BLOCKS = 65_536, 262_144
 """Bytes. With small blocks a new workspace takes 0.2 MB, not 0.8; a large one is opened faster with large ones."""
 
+LARGE = 100 * 2**20
+"""Bytes from which a database is large."""
+
 _registry_lock = threading.Lock()
 _databases: weakref.WeakValueDictionary[Path, Database] = weakref.WeakValueDictionary()
 # The one used last stays, though nobody has a store open: building its DuckDB anew would take 15 ms of opening the store again.
@@ -66,6 +69,7 @@ class Database:
     def _start_afresh(self) -> None:
         self.pid = os.getpid()
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._all_threads = False
         self._clean = True
         self._in_use = threading.Lock()
         self._local = threading.local()
@@ -222,18 +226,25 @@ class Database:
         self._clean = False
         connection = self._instance()
         self._attach(connection, self.path, "ws", write, operation, deadline, timeout)
+        large = self.path.stat().st_size >= LARGE
+        if large != self._all_threads:
+            # Threads share the rows of large tables only; handing them the others' takes a third of a small statement's time.
+            connection.execute("RESET threads" if large else "SET threads = 1")
+            self._all_threads = large
         return connection
 
     def _instance(self) -> duckdb.DuckDBPyConnection:
         if self._connection is None:
             # Extensions are never fetched, and what does not fit into memory spills into the system's temporary folder. Most
             # columns of a page of sorted rows are read when it is known which rows are on it.
+            self._all_threads = False
             self._connection = duckdb.connect(
                 ":memory:",
                 config={
                     "autoinstall_known_extensions": "false",
                     "autoload_known_extensions": "false",
                     "late_materialization_max_rows": "100000",
+                    "threads": "1",
                     "temp_directory": str(Path(tempfile.gettempdir()) / f"n4a-duckdb-{os.getpid()}"),
                 },
             )
