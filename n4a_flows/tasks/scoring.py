@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from n4a_flows.storage.errors import AxisError, MissingFileError, N4AError, Plac
 from n4a_flows.storage.places import Place
 from n4a_flows.tasks.files import file_digest
 from n4a_flows.tasks.judging import AS_USUAL, Judging, Said, Scorer, scorer, worst
+
+_MOST_SPOILERS = 100
+"""Spectra of a file for which a chain may fail while the others of the file are predicted."""
 
 
 @dataclass(frozen=True)
@@ -196,23 +199,61 @@ def _score_with(
     return [scored[place] for place in sorted(scored)], together
 
 
-def _predictions(chain: Scorer, matched: Mapping[int, tuple[Spectra, Matched]]) -> list[tuple[list[int], Said | str]]:
-    """What the chain says of the spectra of some files, one after the other; or why it says nothing."""
+def _predictions(
+    chain: Scorer, matched: MutableMapping[int, tuple[Spectra, Matched]]
+) -> list[tuple[list[int], Said | str]]:
+    """What the chain says of the spectra of some files, one after the other; or why it says nothing.
+
+    Spectra that make the chain fail become rejected ones in `matched`.
+    """
     places = list(matched)
     if chain.context.axis is not None and len(matched) > 1:
         try:
             # All at once: a prediction costs little more for a thousand spectra than for one.
             return [(places, _say(chain, [matched[place] for place in places]))]
-        # One spectrum may spoil the others' prediction: then each file is predicted by itself, and says what is wrong.
+        # One spectrum may spoil the others' prediction: then each file is predicted by itself.
         except Exception:  # noqa: BLE001
             pass
     alone: list[tuple[list[int], Said | str]] = []
     for place in places:
-        try:
-            alone.append(([place], _say(chain, [matched[place]])))
-        except Exception as error:  # noqa: BLE001 - operators are anybody's classes
-            alone.append(([place], str(error) if isinstance(error, N4AError) else f"{type(error).__name__}: {error}"))
+        said = _attempt(chain, matched[place])
+        if isinstance(said, str) and (others := _without_spoilers(chain, matched[place])) is not None:
+            matched[place] = others
+            said = _attempt(chain, others)
+        alone.append(([place], said))
     return alone
+
+
+def _attempt(chain: Scorer, matched: tuple[Spectra, Matched]) -> Said | str:
+    """What the chain says of the spectra of a file; or why it says nothing."""
+    try:
+        return _say(chain, [matched])
+    except Exception as error:  # noqa: BLE001 - operators are anybody's classes
+        return str(error) if isinstance(error, N4AError) else f"{type(error).__name__}: {error}"
+
+
+def _without_spoilers(chain: Scorer, matched: tuple[Spectra, Matched]) -> tuple[Spectra, Matched] | None:
+    """A file of which the chain can predict the most, but not these: they are found by halving, and rejected.
+
+    None when the chain predicts nothing of it, or fails for so many that it does not fit the file.
+    """
+    spectra, one = matched
+    spoilers: dict[int, str] = {}
+    parts = [np.arange(len(one.X))]
+    while parts:
+        rows = parts.pop()
+        said = _attempt(chain, (spectra, replace(one, X=one.X[rows])))
+        if not isinstance(said, str):
+            continue
+        if len(rows) > 1:
+            parts += np.array_split(rows, 2)
+            continue
+        spoilers[int(rows[0])] = said
+        if len(spoilers) > min(_MOST_SPOILERS, len(one.X) - 1):
+            return None
+    kept = np.array([row not in spoilers for row in range(len(one.X))])
+    rejected = [(int(one.kept[row]), reason) for row, reason in spoilers.items()]
+    return spectra, replace(one, X=one.X[kept], kept=one.kept[kept], rejected=[*one.rejected, *rejected])
 
 
 def _say(chain: Scorer, matched: Sequence[tuple[Spectra, Matched]]) -> Said:

@@ -106,7 +106,7 @@ def test_verdicts_are_those_of_the_judge_and_the_worst_spectra_come_along(
     judged = judge.predict(X, new_spectra.axis)
     samples = [sample for file in chunk.files[package.digest] for sample in file.samples]
     assert [sample.verdict for sample in samples] == list(judged.verdicts)
-    assert [list(sample.reasons) for sample in samples] == judged.reasons
+    assert [sample.reasons for sample in samples] == judged.reasons
     np.testing.assert_allclose([sample.y for sample in samples], judged.y, rtol=1e-12)
     for name, values in judged.statistics.items():
         np.testing.assert_allclose([sample.detail[name] for sample in samples], values, rtol=1e-5)
@@ -119,3 +119,39 @@ def test_verdicts_are_those_of_the_judge_and_the_worst_spectra_come_along(
     for spectrum in together.odd:
         assert spectrum.verdict == "outlier"
         np.testing.assert_allclose(spectrum.values, X[ids.index(spectrum.sample_id)], rtol=1e-6)
+
+
+def test_spectra_for_which_the_chain_fails_are_rejected_and_the_others_predicted(
+    tmp_path: Path, new_spectra: Spectra, write_csv: Callable[[Path, Spectra], None]
+) -> None:
+    positive = {"class": "sklearn.preprocessing.PowerTransformer", "params": {"method": "box-cox"}}
+    folds = {"class": "sklearn.model_selection.KFold", "params": {"n_splits": 2}}
+    model = {"model": {"class": "sklearn.linear_model.Ridge", "params": {"alpha": 1.0}}}
+    with WorkspaceStore(tmp_path / "ws") as store:
+        PipelineRunner(store=store).run([positive, folds, model], "tecator", "fat")
+        package = store.chain_package(store.best_chain("tecator", "fat"))
+    X = np.vstack([new_spectra.X] * 8)
+    ids = [f"s{number}" for number in range(len(X))]
+    bad, worse = X.copy(), X.copy()
+    bad[[3, 17], 50] = worse[:, 50] = -0.1
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    for name, values in (("good", X), ("some", bad), ("none", worse)):
+        write_csv(folder / f"{name}.csv", Spectra(values, new_spectra.axis, ids))
+
+    pending = [PendingFile(path, file_digest(path), (package.digest,)) for path in sorted(folder.iterdir())]
+    chunk = score([package], pending, "modules", MODULES)
+    good, none, some = chunk.files[package.digest]
+
+    assert (good.status, none.status, some.status) == ("scored", "quarantined", "scored")
+    assert "strictly positive" in str(none.reason)
+    assert [sample.sample_id for sample in some.samples if sample.verdict == "rejected"] == ["s3", "s17"]
+    for sample, as_good in zip(some.samples, good.samples, strict=True):
+        if sample.verdict == "rejected":
+            assert sample.y is None
+            assert "strictly positive" in sample.reasons[0]
+        else:
+            np.testing.assert_allclose(sample.y, as_good.y, rtol=1e-9)
+    tally = chunk.together[package.digest].tally
+    assert tally is not None
+    assert tally.counts["rejected"] == 2
