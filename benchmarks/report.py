@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,9 @@ from benchmarks.operations import OPERATIONS
 from benchmarks.results import Measured, Results
 
 COLUMNS = (OURS, *PEERS, FLOOR)
+
+_FOLDERS = re.compile(r"(?<=[\s\"])/[^\s\"]*/")
+"""Of this machine, in messages of contenders."""
 
 
 def table(results: Results, about: dict[str, Any]) -> str:
@@ -44,7 +48,7 @@ def _figures(measured: list[Measured], results: Results) -> Iterator[str]:
         cells = {one.contender: one for one in measured if one.case == case}
         unit = next((one.unit for one in cells.values() if one.unit), "")
         row = [_cell(cells[name], results) if name in cells else "" for name in columns]
-        notes |= {f"{one.contender}, {case}: {one.note}": None for one in cells.values() if one.note}
+        notes |= {f"{one.contender}: {_FOLDERS.sub('', one.note)}": None for one in cells.values() if one.note}
         yield f"| {case}{f' ({unit})' if unit else ''} | " + " | ".join(row) + " |"
     if notes:
         yield ""
