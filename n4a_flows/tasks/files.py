@@ -71,8 +71,12 @@ def file_digest(path: str | Path | Place) -> str:
     """SHA-256 of the bytes of a file, 64 hex digits."""
     if isinstance(path, Place):
         return path.sha256()
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    # Not by hashlib.file_digest, which takes twice as long for a file of a few kilobytes: it clears a buffer of 256 KiB first.
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as stream:
+        while part := stream.read(65_536):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def digests_of(
