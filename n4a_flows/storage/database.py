@@ -207,6 +207,7 @@ class Database:
         connection = self._instance().cursor()
         session = Session(connection, write=write)
         try:
+            self._use_threads(connection, True)
             self._attach(connection, path, name, write, operation, time.monotonic() + timeout, timeout, block_size)
             connection.execute("BEGIN")
             yield session
@@ -226,12 +227,14 @@ class Database:
         self._clean = False
         connection = self._instance()
         self._attach(connection, self.path, "ws", write, operation, deadline, timeout)
-        large = self.path.stat().st_size >= LARGE
-        if large != self._all_threads:
-            # Threads share the rows of large tables only; handing them the others' takes a third of a small statement's time.
-            connection.execute("RESET threads" if large else "SET threads = 1")
-            self._all_threads = large
+        # Threads share the rows of large tables only; handing them the others' takes a third of a small statement's time.
+        self._use_threads(connection, self.path.stat().st_size >= LARGE)
         return connection
+
+    def _use_threads(self, connection: duckdb.DuckDBPyConnection, every: bool) -> None:
+        if every != self._all_threads:
+            connection.execute("RESET threads" if every else "SET threads = 1")
+            self._all_threads = every
 
     def _instance(self) -> duckdb.DuckDBPyConnection:
         if self._connection is None:
