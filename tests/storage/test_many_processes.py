@@ -258,3 +258,15 @@ def test_a_lost_database_is_not_replaced_by_an_empty_one(tmp_path: Path) -> None
 
 def test_any_deadline_is_taken(tmp_path: Path) -> None:
     assert WorkspaceStore(tmp_path / "ws", lock_timeout=float("inf")).list_runs().height == 0
+
+
+def test_an_object_that_another_process_saved_meanwhile_is_not_saved_again(tmp_path: Path) -> None:
+    with WorkspaceStore(tmp_path / "ws") as store:
+        # After some looks the hashes that are recorded are known, and not asked for again.
+        for number in range(8):
+            store.save_artifact([number], "list", "transformer")
+        there = answer(start("save_list", store.workspace_path, 100))
+        assert store.save_artifact([100], "list", "transformer") == there
+        assert store.save_artifact([101], "list", "transformer") == answer(
+            start("save_list", store.workspace_path, 101)
+        )
