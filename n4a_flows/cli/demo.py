@@ -19,7 +19,7 @@ from n4a_flows.monitoring.agreement import rmse
 from n4a_flows.reports import predicted_against_measured
 from n4a_flows.reports.prediction_rows import interval_text, reasons_of, verdict_counts
 from n4a_flows.spectra import Spectra, load_tecator
-from n4a_flows.storage.artifact_files import write_durably
+from n4a_flows.storage.durable_files import write_durably
 from n4a_flows.storage.errors import WorkspaceError
 from n4a_flows.training import TrainingOptions
 

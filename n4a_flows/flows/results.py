@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from n4a_flows.storage.artifact_files import write_durably
+from n4a_flows.storage.durable_files import write_durably
 from n4a_flows.storage.errors import InvalidInputError, WorkspaceError
 from n4a_flows.storage.places import Place, located
 

@@ -26,7 +26,7 @@ from n4a_flows.reports.target_pictures import (
 )
 from n4a_flows.spectra import Spectra
 from n4a_flows.storage import WorkspaceStore
-from n4a_flows.storage.artifact_files import write_durably
+from n4a_flows.storage.durable_files import write_durably
 from n4a_flows.storage.errors import WorkspaceError
 
 _SHOWN = 10

@@ -5,19 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from n4a_flows.storage.codecs import SerializedArtifact, content_hash, extension
+from n4a_flows.storage.durable_files import write_all_durably
 from n4a_flows.storage.errors import ArtifactCorruptError, ArtifactMissingError, InvalidInputError, WorkspaceError
 
 logger = logging.getLogger(__name__)
-
-TEMPORARY_PREFIX = ".tmp-"
 
 
 @dataclass(frozen=True)
@@ -38,8 +34,6 @@ class PreparedArtifact:
     relative_path: str
 
 
-_AT_ONCE = 8
-"""Files that are written and synced at the same time."""
 _TOGETHER = 256
 """Files that wait at most, in a transaction, to be written together."""
 
@@ -86,23 +80,22 @@ class ArtifactFiles:
         WorkspaceError
             When the disk refuses; no half file is left.
         """
-        prepared = prepared_unwritten(artifact)
-        self._write_if_absent(prepared.relative_path, artifact)
-        return prepared
+        return self.write_many([artifact])[0]
 
     def write_many(self, artifacts: Sequence[SerializedArtifact]) -> list[PreparedArtifact]:
-        """`write` for many at once, several at a time: a disk syncs a few files together in the time it takes for one."""
+        """`write` for many at once, which a disk syncs together."""
         prepared = [prepared_unwritten(one) for one in artifacts]
         self.write_at_once({one.relative_path: one.serialized for one in prepared})
         return prepared
 
     def write_at_once(self, wanted: Mapping[str, SerializedArtifact]) -> None:
-        """Write files that are not there with these very bytes; each path once, for two threads would replace each other's file."""
-        if not wanted:
-            return
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="n4a-write") as pool:
-            for written in [pool.submit(self._write_if_absent, *pair) for pair in wanted.items()]:
-                written.result()
+        """Write files that are not there with these very bytes."""
+        absent = {self.path(path): one.data for path, one in wanted.items() if not self._holds(path, one.content_hash)}
+        try:
+            write_all_durably(absent.items())
+        except OSError as error:
+            place = next(iter(absent)) if len(absent) == 1 else self.folder
+            raise WorkspaceError(f"The artifact file {place} cannot be written: {error.strerror}.") from error
 
     def ensure(self, wanted: Mapping[str, SerializedArtifact]) -> None:
         """Write those of the files again that have gone since they were prepared."""
@@ -155,51 +148,11 @@ class ArtifactFiles:
             )
         return data
 
-    def _write_if_absent(self, relative_path: str, artifact: SerializedArtifact) -> None:
-        target = self.path(relative_path)
-        with contextlib.suppress(OSError):
-            if content_hash(target.read_bytes()) == artifact.content_hash:
-                return
+    def _holds(self, relative_path: str, expected_hash: str) -> bool:
         try:
-            write_durably(target, artifact.data)
-        except OSError as error:
-            raise WorkspaceError(f"The artifact file {target} cannot be written: {error.strerror}.") from error
-
-
-def write_durably(target: Path, data: bytes) -> None:
-    """Write a whole file or nothing: temporary name, fsync, rename, fsync of the folder."""
-    folder = target.parent
-    temporary = folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
-    try:
-        with _open_new(temporary) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(folder)
-
-
-def _open_new(path: Path) -> BinaryIO:
-    for _ in range(5):
-        if not path.parent.is_dir():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            sync_folder(path.parent.parent)
-        # A clean-up may remove the empty folder before the file is in it.
-        with contextlib.suppress(FileNotFoundError):
-            return path.open("xb")
-    return path.open("xb")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder (or the bytes of a file) durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            return content_hash(self.path(relative_path).read_bytes()) == expected_hash
+        except OSError:
+            return False
 
 
 class NeededFiles:

@@ -24,9 +24,10 @@ from datetime import datetime
 from pathlib import Path
 
 from n4a_flows.storage import migrations, schema
-from n4a_flows.storage.artifact_files import TEMPORARY_PREFIX, ArtifactFiles, sync_folder, write_durably
+from n4a_flows.storage.artifact_files import ArtifactFiles
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.database import FILE_NAME, Database
+from n4a_flows.storage.durable_files import TEMPORARY_PREFIX, sync_folder, write_all_durably, write_durably
 from n4a_flows.storage.errors import (
     ArtifactCorruptError,
     ArtifactMissingError,
@@ -281,15 +282,20 @@ def _copy_artifacts(
     source: ArtifactFiles, target: ArtifactFiles, artifacts: Mapping[str, str]
 ) -> tuple[dict[str, int], list[str]]:
     """Bring the files to the target that are not whole there yet; returns the size of each, and which were copied."""
-    sizes, copied = {}, []
-    for path, digest in artifacts.items():
-        try:
-            data = target.read(path, digest)
-        except (ArtifactMissingError, ArtifactCorruptError):
-            data = source.read(path, digest)
-            write_durably(target.path(path), data)
-            copied.append(path)
-        sizes[path] = len(data)
+    sizes: dict[str, int] = {}
+    copied: list[str] = []
+
+    def lacking() -> Iterator[tuple[Path, bytes]]:
+        for path, digest in artifacts.items():
+            try:
+                data = target.read(path, digest)
+            except (ArtifactMissingError, ArtifactCorruptError):
+                data = source.read(path, digest)
+                copied.append(path)
+                yield target.path(path), data
+            sizes[path] = len(data)
+
+    write_all_durably(lacking())
     return sizes, copied
 
 

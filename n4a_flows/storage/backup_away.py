@@ -19,10 +19,11 @@ from pathlib import Path, PurePosixPath
 
 from n4a_flows.storage import backup as here
 from n4a_flows.storage import schema
-from n4a_flows.storage.artifact_files import TEMPORARY_PREFIX, ArtifactFiles
+from n4a_flows.storage.artifact_files import ArtifactFiles
 from n4a_flows.storage.backup import BackupReport, RestoreReport, Summary
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.database import FILE_NAME, Database
+from n4a_flows.storage.durable_files import TEMPORARY_PREFIX
 from n4a_flows.storage.errors import InvalidInputError, MissingFileError, PlaceError
 from n4a_flows.storage.places import Place
 

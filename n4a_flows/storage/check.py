@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from n4a_flows.storage import schema
-from n4a_flows.storage.artifact_files import TEMPORARY_PREFIX, ArtifactFiles
+from n4a_flows.storage.artifact_files import ArtifactFiles
 from n4a_flows.storage.chain_builder import referenced_artifacts
+from n4a_flows.storage.durable_files import TEMPORARY_PREFIX
 from n4a_flows.storage.errors import InvalidInputError, WorkspaceError
 from n4a_flows.storage.json_values import from_json
 from n4a_flows.storage.session import Session

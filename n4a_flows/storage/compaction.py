@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from n4a_flows.storage import schema
-from n4a_flows.storage.artifact_files import sync_folder
 from n4a_flows.storage.database import LARGE, LARGE_BLOCKS, SMALL_BLOCKS, Database
+from n4a_flows.storage.durable_files import sync_folder
 from n4a_flows.storage.errors import InvalidInputError, WorkspaceError
 from n4a_flows.storage.session import Session
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from n4a_flows.storage import queries
-from n4a_flows.storage.artifact_files import TEMPORARY_PREFIX, sync_folder
+from n4a_flows.storage.durable_files import TEMPORARY_PREFIX, sync_folder
 from n4a_flows.storage.errors import N4AError, PlaceError, UnknownIdError, WorkspaceError
 from n4a_flows.storage.json_values import canonical_json, from_json, to_json
 from n4a_flows.storage.late_polars import pl

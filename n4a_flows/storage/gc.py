@@ -17,9 +17,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from n4a_flows.storage.artifact_files import TEMPORARY_PREFIX, ArtifactFiles
+from n4a_flows.storage.artifact_files import ArtifactFiles
 from n4a_flows.storage.backup import refuse_during_backup
 from n4a_flows.storage.clock import now
+from n4a_flows.storage.durable_files import TEMPORARY_PREFIX
 from n4a_flows.storage.errors import ArtifactMissingError, InvalidInputError
 from n4a_flows.storage.json_values import canonical_json
 from n4a_flows.storage.session import Session

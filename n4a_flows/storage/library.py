@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from n4a_flows.storage import exports
-from n4a_flows.storage.artifact_files import write_durably
+from n4a_flows.storage.durable_files import write_durably
 from n4a_flows.storage.errors import (
     InvalidInputError,
     MissingFileError,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
-from n4a_flows.storage.artifact_files import sync_folder
+from n4a_flows.storage.durable_files import sync_folder
 from n4a_flows.storage.errors import InvalidInputError, MissingFileError
 from n4a_flows.storage.templates import (
     DEFINITION,

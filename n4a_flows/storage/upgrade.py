@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from n4a_flows.storage import old_layouts, schema
-from n4a_flows.storage.artifact_files import sync_folder
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.database import FILE_NAME, Database
+from n4a_flows.storage.durable_files import sync_folder
 from n4a_flows.storage.errors import MissingFileError, N4AError, SchemaError, StoreBusyError, WorkspaceError
 from n4a_flows.storage.locks import refuse_network_file_system
 from n4a_flows.storage.session import Session

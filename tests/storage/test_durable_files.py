@@ -1,0 +1,61 @@
+"""Files are there whole, and on the disk, when a call returns; or as they were before."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from n4a_flows.storage.durable_files import write_all_durably, write_durably
+
+
+def test_many_files_are_written_whole_and_everything_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: set[int] = set()
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.add(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    wanted = {tmp_path / "new" / f"{number % 7}" / f"{number}.bin": os.urandom(number) for number in range(300)}
+    write_all_durably(wanted.items())
+    found = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == wanted
+    named = {*wanted, *(path.parent for path in wanted), tmp_path / "new"}
+    assert {path.stat().st_ino for path in named} <= synced
+
+
+def test_a_file_that_is_there_is_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "limits.json"
+    for content in (b"first", b"second"):
+        write_durably(target, content)
+    assert target.read_bytes() == b"second"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_nothing_is_half_written_when_the_bytes_of_a_later_file_cannot_be_had(tmp_path: Path) -> None:
+    kept = tmp_path / "0"
+    write_durably(kept, b"before")
+
+    def files() -> Iterator[tuple[Path, bytes]]:
+        for number in range(5):
+            yield tmp_path / str(number), b"after"
+        raise OSError("the disk that is read from is gone")
+
+    with pytest.raises(OSError, match="is gone"):
+        write_all_durably(files())
+    assert list(tmp_path.iterdir()) == [kept]
+    assert kept.read_bytes() == b"before"
+
+
+def test_nothing_is_half_written_when_the_disk_refuses_to_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_all_durably([(tmp_path / "a", b"one"), (tmp_path / "b", b"two")])
+    assert list(tmp_path.iterdir()) == []
