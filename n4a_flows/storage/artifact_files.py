@@ -90,12 +90,11 @@ class ArtifactFiles:
 
     def write_at_once(self, wanted: Mapping[str, SerializedArtifact]) -> None:
         """Write files that are not there with these very bytes."""
-        absent = {self.path(path): one.data for path, one in wanted.items() if not self._holds(path, one.content_hash)}
+        absent = [(path, one.data) for path, one in wanted.items() if not self._holds(path, one.content_hash)]
         try:
-            write_all_durably(absent.items())
+            write_all_durably(self.folder, absent)
         except OSError as error:
-            place = next(iter(absent)) if len(absent) == 1 else self.folder
-            raise WorkspaceError(f"The artifact file {place} cannot be written: {error.strerror}.") from error
+            raise WorkspaceError(f"Artifacts cannot be written to {self.folder}: {error.strerror}.") from error
 
     def ensure(self, wanted: Mapping[str, SerializedArtifact]) -> None:
         """Write those of the files again that have gone since they were prepared."""

@@ -285,17 +285,17 @@ def _copy_artifacts(
     sizes: dict[str, int] = {}
     copied: list[str] = []
 
-    def lacking() -> Iterator[tuple[Path, bytes]]:
+    def lacking() -> Iterator[tuple[str, bytes]]:
         for path, digest in artifacts.items():
             try:
                 data = target.read(path, digest)
             except (ArtifactMissingError, ArtifactCorruptError):
                 data = source.read(path, digest)
                 copied.append(path)
-                yield target.path(path), data
+                yield path, data
             sizes[path] = len(data)
 
-    write_all_durably(lacking())
+    write_all_durably(target.folder, lacking())
     return sizes, copied
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 TEMPORARY_PREFIX = ".tmp-"
 
@@ -25,13 +25,16 @@ def write_durably(target: Path, data: bytes) -> None:
     OSError
         When the disk refuses.
     """
-    write_all_durably([(target, data)])
+    write_all_durably(target.parent, [(target.name, data)])
 
 
-def write_all_durably(files: Iterable[tuple[Path, bytes]]) -> None:
+def write_all_durably(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
     """`write_durably` for many files, in a fraction of the time: what a disk is given together it syncs together.
 
-    The bytes of one file are asked for when those of the one before are written.
+    Parameters
+    ----------
+    files
+        Paths relative to the folder, and bytes; those of one file are asked for when those of the one before are written.
 
     Raises
     ------
@@ -39,19 +42,21 @@ def write_all_durably(files: Iterable[tuple[Path, bytes]]) -> None:
         When the disk refuses; each of the files is there whole or as it was before.
     """
     waiting = iter(files)
-    while _write_together(islice(waiting, _OPEN_AT_ONCE)):
+    while _write_together(folder, islice(waiting, _OPEN_AT_ONCE)):
         pass
 
 
-def _write_together(files: Iterable[tuple[Path, bytes]]) -> int:
+def _write_together(folder: Path, files: Iterable[tuple[str, bytes]]) -> int:
     temporary: dict[Path, Path] = {}
     changed_folders: set[Path] = set()
     try:
         with contextlib.ExitStack() as opened:
             written = []
-            for target, data in files:
-                temporary[target] = target.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
-                file = opened.enter_context(_open_new(temporary[target], changed_folders))
+            for relative_path, data in files:
+                _make_folder(folder, changed_folders)
+                # All in one folder: in many, a file system looks for room for each.
+                path = temporary[folder / relative_path] = folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
+                file = opened.enter_context(path.open("xb"))
                 file.write(data)
                 file.flush()
                 written.append(file.fileno())
@@ -60,7 +65,7 @@ def _write_together(files: Iterable[tuple[Path, bytes]]) -> int:
                     _begin_writing(descriptor)
             _at_once(os.fsync, written)
         for target, path in temporary.items():
-            path.replace(target)
+            _move(path, target, changed_folders)
     except BaseException:
         for path in temporary.values():
             path.unlink(missing_ok=True)
@@ -69,16 +74,21 @@ def _write_together(files: Iterable[tuple[Path, bytes]]) -> int:
     return len(temporary)
 
 
-def _open_new(path: Path, changed_folders: set[Path]) -> BinaryIO:
-    changed_folders.add(path.parent)
+def _move(path: Path, target: Path, changed_folders: set[Path]) -> None:
+    changed_folders.add(target.parent)
     for _ in range(5):
-        if not path.parent.is_dir():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            changed_folders.add(path.parent.parent)
+        _make_folder(target.parent, changed_folders)
         # A clean-up may remove the empty folder before the file is in it.
         with contextlib.suppress(FileNotFoundError):
-            return path.open("xb")
-    return path.open("xb")
+            path.replace(target)
+            return
+    path.replace(target)
+
+
+def _make_folder(folder: Path, changed_folders: set[Path]) -> None:
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        changed_folders.add(folder.parent)
 
 
 def _begin_writing(descriptor: int) -> None:
