@@ -146,6 +146,8 @@ _WORTH = 0.85
 
 def _compressed_if_it_pays(data: bytes) -> bytes:
     """A pickle as joblib loads it: with zlib where that makes it clearly smaller. Scores and loadings of a PLS hardly shrink."""
+    if len(data) <= _SAMPLE:
+        return data  # a file takes a block of the disk all the same
     middle = data[max(0, len(data) // 2 - _SAMPLE // 2) :][:_SAMPLE]
     return zlib.compress(data, 3) if len(zlib.compress(middle, 1)) < _WORTH * len(middle) else data
 
