@@ -79,7 +79,9 @@ def name_points(
     others
         (n_points, 2): x and y of all points that are to stay visible.
     """
-    figure.draw_without_rendering()
+    layout = figure.get_layout_engine()
+    assert layout is not None
+    layout.execute(figure)
     figure.set_layout_engine("none")  # it has done its work, and names beside points are no part of it
     frame = axes.get_window_extent()
     visible = np.empty((0, 2)) if others is None else axes.transData.transform(others)
@@ -108,7 +110,7 @@ def png(figure: Figure) -> bytes:
     agg.draw()
     pixels = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")
     file = io.BytesIO()
-    pixels.quantize(_COLOURS_IN_FILE, dither=Image.Dither.NONE).save(file, format="png", optimize=True)
+    pixels.quantize(_COLOURS_IN_FILE, dither=Image.Dither.NONE).save(file, format="png")
     return file.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from n4a_flows.spectra.model import Spectra
 from n4a_flows.spectra.raw import Source
 from n4a_flows.spectra.registry import HEAD, Reader, detect, readers
 from n4a_flows.storage.axis import Signal, Unit
-from n4a_flows.storage.errors import MissingFileError, SpectraError
+from n4a_flows.storage.errors import FileChangedError, MissingFileError, SpectraError
 from n4a_flows.storage.places import Place, located
 
 _QUICK = 2**22
@@ -122,9 +123,20 @@ def read_file(
     id_column: str | None = None,
     name: str | None = None,
     fetched_from: str = "",
+    sha256: str | None = None,
 ) -> Spectra:
-    """Read a file that lies on this machine, perhaps since it was fetched; raises what `read_spectra` raises."""
+    """Read a file that lies on this machine, perhaps since it was fetched.
+
+    Raises
+    ------
+    FileChangedError
+        When its bytes have another SHA-256 than the one that is given.
+    MissingFileError, SpectraError
+        As `read_spectra` does.
+    """
     data, reader = _opened(file, fetched_from or str(file))
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise FileChangedError(f"{fetched_from or file} changed since it was listed.")
     source = Source(file, data, targets, unit, signal, id_column, fetched_from)
     with contained(source, reader.name):
         with deadline(source) if reader.watched or len(data) > _QUICK else nullcontext():
@@ -149,7 +161,7 @@ def _opened(file: Path, shown: str) -> tuple[bytes, Reader]:
         if not stat.S_ISREG(before.st_mode):
             # Opening a pipe would wait for somebody to write into it.
             raise SpectraError(f"{shown} is a folder or a device; name the file with the spectra.")
-        with open(file, "rb") as stream:
+        with open(file, "rb", buffering=0) as stream:
             head = stream.read(HEAD)
             reader = detect(head, shown)
             if before.st_size > reader.max_bytes:
@@ -157,12 +169,12 @@ def _opened(file: Path, shown: str) -> tuple[bytes, Reader]:
                     f"{shown} is larger ({before.st_size >> 20} MiB) than a file of this kind may be "
                     f"({reader.max_bytes >> 20} MiB); split it."
                 )
-            data = head + stream.read(reader.max_bytes)
+            data = head if len(head) == before.st_size else head + stream.read(before.st_size)
             after = os.fstat(stream.fileno())
     except FileNotFoundError as error:
         raise MissingFileError(f"The file {shown} does not exist.") from error
     except OSError as error:
         raise SpectraError(f"{shown} cannot be read: {error.strerror or error}.") from error
     if len(data) != after.st_size or before.st_mtime_ns != after.st_mtime_ns:
-        raise SpectraError(f"{shown} changed while it was read; read it again when it is complete.")
+        raise FileChangedError(f"{shown} changed while it was read; read it again when it is complete.")
     return data, reader

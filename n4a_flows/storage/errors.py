@@ -98,6 +98,10 @@ class SpectraError(N4AError, ValueError):
     """A spectra file cannot be read as spectra."""
 
 
+class FileChangedError(SpectraError):
+    """A spectra file changed while it was read, or since it was listed: what was read may be half of each."""
+
+
 class WorkerError(N4AError, RuntimeError):
     """A worker cannot do what the flow's own process would do: its packages differ, or it does not see the files."""
 

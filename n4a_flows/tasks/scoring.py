@@ -16,7 +16,15 @@ from n4a_flows.spectra import Matched, Signal, Spectra, Unit, match
 from n4a_flows.spectra.reader import fetched, read_file
 from n4a_flows.storage import ChainPackage, ScoredFile, ScoredSample
 from n4a_flows.storage.codecs import Trust
-from n4a_flows.storage.errors import AxisError, MissingFileError, N4AError, PlaceError, SpectraError, WorkerError
+from n4a_flows.storage.errors import (
+    AxisError,
+    FileChangedError,
+    MissingFileError,
+    N4AError,
+    PlaceError,
+    SpectraError,
+    WorkerError,
+)
 from n4a_flows.storage.places import Place
 from n4a_flows.tasks.files import file_digest
 from n4a_flows.tasks.judging import AS_USUAL, Judging, Said, Scorer, scorer, worst
@@ -150,14 +158,17 @@ def refuse_unseen(chunk: ScoredChunk) -> None:
 
 def _read(file: PendingFile, reading: Reading) -> Spectra | SpectraError | None:
     """What is in the file, or why it cannot be read; None when it is no longer the file that was listed."""
-    spectra: Spectra | SpectraError
     try:
         with fetched(file.where) as (path, fetched_from):
             try:
-                spectra = read_file(path, unit=reading.unit, signal=reading.signal, fetched_from=fetched_from)
+                return read_file(
+                    path, unit=reading.unit, signal=reading.signal, fetched_from=fetched_from, sha256=file.digest
+                )
+            except FileChangedError:
+                return None
             except SpectraError as error:
-                spectra = error
-            return spectra if file_digest(path) == file.digest else None
+                # What cannot be opened any more is not judged by it.
+                return error if file_digest(path) == file.digest else None
     except SpectraError as error:  # too large to be fetched
         return error
     except (MissingFileError, FileNotFoundError, PlaceError):

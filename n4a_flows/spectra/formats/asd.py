@@ -13,7 +13,7 @@ from n4a_flows.spectra.contained import library
 from n4a_flows.spectra.guards import measured
 from n4a_flows.spectra.raw import RawSpectra, Source
 from n4a_flows.spectra.registry import Reader
-from n4a_flows.storage.errors import SpectraError
+from n4a_flows.storage.errors import FileChangedError, SpectraError
 
 _VERSIONS = (b"ASD", b"as2", b"as3", b"as4", b"as5", b"as6", b"as7", b"as8")
 _HEADER = 484
@@ -42,11 +42,11 @@ def read(source: Source) -> RawSpectra:
     if channels < 2 or _HEADER + 8 * channels > len(data):
         raise SpectraError(f"{source} is shorter than its {channels} channels; the file is cut off.")
     found = _library(source).ASDFile(str(source.path))
+    if source.path.read_bytes() != data:
+        raise FileChangedError(f"{source} changed while it was read; read it again when it is complete.")
     about = found.metadata
     if about is None or found.spectrumData is None or found.spectrumData.spectra is None:
         raise SpectraError(f"{source} has a header that cannot be read; the file is damaged.")
-    if about.channels != channels:
-        raise SpectraError(f"{source} changed while it was read; read it again when it is complete.")
     kind = about.dataType.name
     if kind not in _RATIOS:
         raise SpectraError(f"{source} holds {kind}; only reflectance and transmittance are read.")
