@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from benchmarks.contenders import ERA, FLOOR, MLFLOW, NEW, OURS
 from benchmarks.contenders.work import QUESTIONS
 from benchmarks.harness import EVERYBODY, Bench, UnavailableError, Worker, calls
@@ -45,6 +47,7 @@ def fill(bench: Bench, workers: dict[str, Worker], operation: str, size: str, pr
             workers.pop(name).end()
             continue
         bench.results.add(operation, f"{size}: filling, past the API", name, "s", [seconds])
+    os.sync()  # nobody's questions wait for what filling left to be written
 
 
 def measure(bench: Bench, workers: dict[str, Worker], operation: str, where: str) -> None:
