@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKSPACE ?= demo-workspace
 
-.PHONY: demo test interop engines bench torture lint clean
+.PHONY: demo test test-rooms test-flows interop engines bench torture lint clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -14,8 +14,17 @@ $(VENV)/.installed: pyproject.toml
 demo: $(VENV)/.installed  ## train, score, export on real spectra
 	$(BIN)/n4a-flows demo --workspace $(WORKSPACE)
 
+# Two halves at once, a core for each. What the second one says is shown when it has ended.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(MAKE) --no-print-directory --jobs=2 test-rooms test-flows
+
+ROOMS := tests/storage tests/spectra tests/monitoring tests/reports
+
+test-rooms:
+	$(BIN)/python -m pytest $(ROOMS)
+
+test-flows:
+	$(BIN)/python -m pytest $(ROOMS:%=--ignore=%) > $(VENV)/flows.log 2>&1; ended=$$?; cat $(VENV)/flows.log; exit $$ended
 
 interop: $(VENV)/.installed .interop/nirs4all-1.4.10/.installed .interop/nirs4all-0.7.1/.installed  ## bundles against nirs4all
 	$(BIN)/python -m pytest tests/interop
