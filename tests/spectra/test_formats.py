@@ -13,7 +13,9 @@ import pytest
 import spectra_files as made
 
 from n4a_flows.spectra import read_spectra
-from n4a_flows.storage.errors import SpectraError
+from n4a_flows.spectra.formats import asd
+from n4a_flows.spectra.raw import Source
+from n4a_flows.storage.errors import FileChangedError, SpectraError
 
 FLOAT32 = 1e-6
 
@@ -66,6 +68,14 @@ def test_asd_is_the_spectrum_over_its_reference(write) -> None:
     np.testing.assert_allclose(spectra.X[0], (1000 + 500 * np.sin(np.arange(101) / 20)) / 2000)
     assert (spectra.axis.values[0], spectra.axis.values[-1], spectra.axis.unit) == (350.0, 450.0, "nm")
     assert spectra.signal == "reflectance"
+
+
+def test_asd_that_changes_while_its_library_reads_it_is_no_spectrum(write) -> None:
+    before = Source(write(made.asd(), "field.asd"), made.asd())
+    assert asd.read(before).total == 1
+    write(made.asd(reference=np.full(101, 1999.0)), "field.asd")
+    with pytest.raises(FileChangedError, match="changed while it was read"):
+        asd.read(before)
 
 
 @pytest.mark.parametrize("name", sorted(made.MADE))
