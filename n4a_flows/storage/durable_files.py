@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ TEMPORARY_PREFIX = ".tmp-"
 
 _SYNCED_AT_ONCE = 8
 _OPEN_AT_ONCE = 128
+_BYTES_AT_ONCE = 2**26
+"""Of large files fewer are written together: who is interrupted has those before."""
 
 
 def write_durably(target: Path, data: bytes) -> None:
@@ -42,17 +43,19 @@ def write_all_durably(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
         When the disk refuses; each of the files is there whole or as it was before.
     """
     waiting = iter(files)
-    while _write_together(folder, islice(waiting, _OPEN_AT_ONCE)):
+    while _write_some(folder, waiting):
         pass
 
 
-def _write_together(folder: Path, files: Iterable[tuple[str, bytes]]) -> int:
+def _write_some(folder: Path, waiting: Iterator[tuple[str, bytes]]) -> int:
+    """Write as many of the files as are written together; returns their number."""
     temporary: dict[Path, Path] = {}
+    size = 0
     changed_folders: set[Path] = set()
     try:
         with contextlib.ExitStack() as opened:
             written = []
-            for relative_path, data in files:
+            for relative_path, data in waiting:
                 _make_folder(folder, changed_folders)
                 # All in one folder: in many, a file system looks for room for each.
                 path = temporary[folder / relative_path] = folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
@@ -60,6 +63,9 @@ def _write_together(folder: Path, files: Iterable[tuple[str, bytes]]) -> int:
                 file.write(data)
                 file.flush()
                 written.append(file.fileno())
+                size += len(data)
+                if len(written) == _OPEN_AT_ONCE or size >= _BYTES_AT_ONCE:
+                    break
             if len(written) > 1:
                 for descriptor in written:
                     _begin_writing(descriptor)

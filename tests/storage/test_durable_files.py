@@ -28,6 +28,17 @@ def test_many_files_are_written_whole_and_everything_is_synced(tmp_path: Path, m
     assert {path.stat().st_ino for path in (tmp_path, new, *new.rglob("*"))} <= synced
 
 
+def test_of_large_files_those_before_an_interruption_are_there(tmp_path: Path) -> None:
+    def files() -> Iterator[tuple[str, bytes]]:
+        yield "first", bytes(2**26)
+        yield "second", bytes(10)
+        raise OSError("the disk that is read from is gone")
+
+    with pytest.raises(OSError, match="is gone"):
+        write_all_durably(tmp_path, files())
+    assert [(path.name, path.stat().st_size) for path in tmp_path.iterdir()] == [("first", 2**26)]
+
+
 def test_a_file_that_is_there_is_replaced(tmp_path: Path) -> None:
     target = tmp_path / "limits.json"
     for content in (b"first", b"second"):
