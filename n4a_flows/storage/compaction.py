@@ -68,7 +68,7 @@ def compact(database: Database, timeout: float, min_dead_share: float, *, dry_ru
     with database.held(operation="vacuum", timeout=timeout):
         try:
             _remove(new)
-            # Writing once lets DuckDB work off a write-ahead log that a killed process left.
+            # Opened to write, for that works off a write-ahead log that a killed process left.
             with database.opened(database.path, write=True, operation="vacuum", timeout=timeout) as session:
                 rows = _rows(session)
                 dead_share, block_size = _dead_share(session, rows)

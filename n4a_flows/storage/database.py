@@ -213,6 +213,10 @@ class Database:
             yield session
             session.commit()
             if write:
+                if not session.changes and os.path.exists(f"{path}.wal"):
+                    # The log of a process that was killed in the middle of a commit goes only when something was written.
+                    connection.execute(f"CREATE TABLE {name}.n4a_written (n INTEGER)")
+                    connection.execute(f"DROP TABLE {name}.n4a_written")
                 connection.execute(f"CHECKPOINT {name}")
         except duckdb.Error as error:
             raise WorkspaceError(f"The database {path} cannot be written: {error}") from error

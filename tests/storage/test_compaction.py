@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 from processes import answer, record_pipeline, start
@@ -27,6 +30,38 @@ def fill(store: WorkspaceStore, count: int) -> str:
             )  # fmt: skip
             store.save_prediction_arrays(prediction_id, y[0] + number, y[1] + number)
     return run_id
+
+
+_DIES_AFTER_ITS_COMMIT = """
+import os, sys, duckdb
+connection = duckdb.connect(sys.argv[1])
+connection.execute("INSERT INTO meta VALUES ('written', 'by a process that died')")
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["after its commit", "in the middle of it"])
+@pytest.mark.parametrize("verb", ["compact", "backup"])
+def test_the_log_of_a_process_that_was_killed_stops_neither_vacuum_nor_backup(
+    store: WorkspaceStore, tmp_path: Path, verb: str, whole: bool
+) -> None:
+    file = tmp_path / "ws" / "store.duckdb"
+    log = file.with_name("store.duckdb.wal")
+    run_id = store.begin_run("kept", {}, [])
+    subprocess.run([sys.executable, "-c", _DIES_AFTER_ITS_COMMIT, str(file)], check=False)
+    if not whole:
+        log.write_bytes(log.read_bytes()[:-1])
+    if verb == "compact":
+        assert store.compact(0.0).compacted
+    else:
+        store.backup(tmp_path / "copy")
+        assert WorkspaceStore.restore(tmp_path / "copy", tmp_path / "again").workspace == tmp_path / "again"
+    assert not log.exists()
+    assert store.get_run(run_id) is not None
+    with duckdb.connect(str(file), read_only=True) as connection:
+        written = connection.sql("SELECT count(*) FROM meta WHERE key = 'written'").fetchall()
+        tables = connection.sql("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'n4a_written'").fetchall()
+    assert (written, tables) == ([(int(whole),)], [(0,)])
 
 
 def test_the_file_shrinks_and_the_rest_stays(store: WorkspaceStore, tmp_path: Path) -> None:
