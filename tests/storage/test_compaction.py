@@ -48,6 +48,7 @@ def test_the_log_of_a_process_that_was_killed_stops_neither_vacuum_nor_backup(
     file = tmp_path / "ws" / "store.duckdb"
     log = file.with_name("store.duckdb.wal")
     run_id = store.begin_run("kept", {}, [])
+    store.backup(tmp_path / "copy")  # the first one notes in the database whose it is
     subprocess.run([sys.executable, "-c", _DIES_AFTER_ITS_COMMIT, str(file)], check=False)
     if not whole:
         log.write_bytes(log.read_bytes()[:-1])
