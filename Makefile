@@ -14,9 +14,11 @@ $(VENV)/.installed: pyproject.toml
 demo: $(VENV)/.installed  ## train, score, export on real spectra
 	$(BIN)/n4a-flows demo --workspace $(WORKSPACE)
 
-# Two halves at once, a core for each. What the second one says is shown when it has ended.
+# Two halves at once, a core for each; JOBS=1 for a machine that is shared. What the second one says is shown when it has ended.
+JOBS ?= 2
+
 test: $(VENV)/.installed
-	$(MAKE) --no-print-directory --jobs=2 test-rooms test-flows
+	$(MAKE) --no-print-directory --keep-going --jobs=$(JOBS) test-rooms test-flows
 
 ROOMS := tests/storage tests/spectra tests/monitoring tests/reports
 
