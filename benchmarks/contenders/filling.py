@@ -1,7 +1,7 @@
 """Stores of any size, filled past the API: many thousand pipelines would take hours to record.
 
 Pipeline `i` belongs to dataset `i % 20` and model `i / 20 % 10`; each has one chain, 15 predictions and six artifacts (rows without
-files, where a store has such rows). Ids are hashes, so that they are as unordered as real ones.
+files, where a store has such rows). Ids are hashes, as unordered as the real ones of the peers; ours begin with the time, as real ones do.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from string import Template
 from typing import Any
 
@@ -19,20 +19,22 @@ from benchmarks.contenders import work
 
 RUNS = 10
 _BEGAN = datetime(2026, 1, 1)
+_BEGAN_MS = 1000 * int(_BEGAN.replace(tzinfo=UTC).timestamp())
 _SCORES = json.dumps({part: {"rmse": 0.31, "r2": 0.93, "mae": 0.21} for part in ("train", "val", "test")})
 _CONFIG = json.dumps([{"class": work.SCALER}, {"class": work.PLS, "params": {"n_components": 10}}])
 _STEPS = json.dumps(work.Pipeline("", None, []).chain(["0" * 32] * 6)["steps"])
 
 
-def identity(kind: str, number: int) -> str:
+def identity(kind: str, number: int, *, ours: bool = False) -> str:
     """Id of a row."""
-    return hashlib.md5(f"{kind}{number}".encode()).hexdigest()
+    digest = hashlib.md5(f"{kind}{number}".encode()).hexdigest()
+    return f"{_BEGAN_MS + number:012x}{digest[12:]}" if ours else digest
 
 
 # What the DuckDB stores have in common; i is the number of the row.
 _TABLES: dict[str, dict[str, str]] = {
     "runs": {
-        "run_id": "md5('run' || i)",
+        "run_id": "id('run', i)",
         "name": "'run ' || i",
         "config": "'{}'",
         "datasets": "'[]'",
@@ -40,8 +42,8 @@ _TABLES: dict[str, dict[str, str]] = {
         "created_at": "$time",
     },
     "pipelines": {
-        "pipeline_id": "md5('pipeline' || i)",
-        "run_id": f"md5('run' || (i % {RUNS}))",
+        "pipeline_id": "id('pipeline', i)",
+        "run_id": f"id('run', (i % {RUNS}))",
         "name": "'pipeline ' || i",
         "expanded_config": f"'{_CONFIG}'",
         "dataset_name": f"printf('dataset_%02d', i % {work.DATASETS})",
@@ -51,8 +53,8 @@ _TABLES: dict[str, dict[str, str]] = {
         "metric": "'rmse'",
     },
     "chains": {
-        "chain_id": "md5('chain' || i)",
-        "pipeline_id": "md5('pipeline' || i)",
+        "chain_id": "id('chain', i)",
+        "pipeline_id": "id('pipeline', i)",
         "steps": f"'{_STEPS}'",
         "model_step_idx": "2",
         "model_class": f"'{work.PLS}'",
@@ -61,9 +63,9 @@ _TABLES: dict[str, dict[str, str]] = {
         "created_at": "$time",
     },
     "predictions": {
-        "prediction_id": "md5('prediction' || i)",
-        "pipeline_id": f"md5('pipeline' || (i // {work.PER_PIPELINE}))",
-        "chain_id": f"md5('chain' || (i // {work.PER_PIPELINE}))",
+        "prediction_id": "id('prediction', i)",
+        "pipeline_id": f"id('pipeline', (i // {work.PER_PIPELINE}))",
+        "chain_id": f"id('chain', (i // {work.PER_PIPELINE}))",
         "dataset_name": f"printf('dataset_%02d', (i // {work.PER_PIPELINE}) % {work.DATASETS})",
         "model_name": f"printf('model_%d', (i // {work.PER_PIPELINE * work.DATASETS}) % {work.MODELS})",
         "model_class": f"'{work.PLS}'",
@@ -82,12 +84,12 @@ _TABLES: dict[str, dict[str, str]] = {
         "created_at": "$time",
     },
     "prediction_arrays": {
-        "prediction_id": "md5('prediction' || i)",
+        "prediction_id": "id('prediction', i)",
         "y_true": "$truth",
         "y_pred": "list_transform(range($values), lambda x: random() * 60)",
     },
     "artifacts": {
-        "artifact_id": "md5('artifact' || i)",
+        "artifact_id": "id('artifact', i)",
         "artifact_path": "'00/' || sha256('artifact' || i) || '.joblib'",
         "content_hash": "sha256('artifact' || i)",
         "operator_class": f"'{work.PLS}'",
@@ -99,14 +101,15 @@ _TABLES: dict[str, dict[str, str]] = {
     },
 }
 _OURS: dict[str, dict[str, str]] = {
-    "chain_artifacts": {"chain_id": "md5('chain' || (i // 6))", "artifact_id": "md5('artifact' || i)", "count": "1"},
-    "artifact_saves": {"artifact_id": "md5('artifact' || i)", "saved_at": "$time"},
-    "chain_context": {"chain_id": "md5('chain' || i)", "digest": "sha256('chain' || i)"},
+    "chain_artifacts": {"chain_id": "id('chain', (i // 6))", "artifact_id": "id('artifact', i)", "count": "1"},
+    "artifact_saves": {"artifact_id": "id('artifact', i)", "saved_at": "$time"},
+    "chain_context": {"chain_id": "id('chain', i)", "digest": "sha256('chain' || i)"},
 }
 
 
 def fill_duckdb(connection: Any, predictions: int, values: int, *, ours: bool) -> None:
     """Fill the tables of a DuckDB store."""
+    _make_ids(connection, ours=ours)
     tables = _TABLES | _OURS if ours else _TABLES
     for table, columns in tables.items():
         connection.execute(
@@ -117,9 +120,17 @@ def fill_duckdb(connection: Any, predictions: int, values: int, *, ours: bool) -
 
 def make_duckdb(connection: Any, predictions: int, values: int) -> None:
     """Make and fill bare tables without keys."""
+    _make_ids(connection, ours=False)
     for table, columns in _TABLES.items():
         connection.execute(f"CREATE TABLE {table} AS {_selection(columns, table, predictions, values)}")
     connection.execute("CHECKPOINT")
+
+
+def _make_ids(connection: Any, *, ours: bool) -> None:
+    """`identity` in SQL."""
+    digest = "md5(kind || number)"
+    ordered = f"printf('%012x', {_BEGAN_MS} + number) || substr({digest}, 13)"
+    connection.execute(f"CREATE OR REPLACE TEMP MACRO id(kind, number) AS {ordered if ours else digest}")
 
 
 def _selection(columns: dict[str, str], table: str, predictions: int, values: int) -> str:

@@ -210,7 +210,7 @@ def _edges(
     stored: dict[str, Counter[str]] = {}
     protected: Counter[str] = Counter()  # by how many chains
     for chain_id, artifact_id, count in session.rows("SELECT chain_id, artifact_id, count FROM chain_artifacts"):
-        stored.setdefault(chain_id, Counter())[artifact_id] = count
+        stored.setdefault(chain_id, Counter())[artifact_id] += count
         protected[artifact_id] += count > 0
     chains = session.rows(
         "SELECT chain_id, x.probe_artifact_id, x.limits_artifact_id, steps, fold_artifacts, shared_artifacts FROM chains c "

@@ -94,11 +94,9 @@ def _remover(session: Session, link: Link) -> Callable[[str], None]:
 
 
 def _rebuild(session: Session, chain_id: str, edges: Mapping[str, int]) -> None:
+    session.execute("DELETE FROM chain_artifacts WHERE chain_id = ?", [chain_id])
     for artifact_id, count in edges.items():
-        session.execute("INSERT OR REPLACE INTO chain_artifacts VALUES (?, ?, ?)", [chain_id, artifact_id, count])
-    session.execute(
-        "DELETE FROM chain_artifacts WHERE chain_id = ? AND NOT list_contains(?, artifact_id)", [chain_id, list(edges)]
-    )
+        session.append("chain_artifacts", {"chain_id": chain_id, "artifact_id": artifact_id, "count": count})
 
 
 def _raise_ref_counts(session: Session, artifact_ids: Collection[str]) -> None:

@@ -64,9 +64,9 @@ class Used:
     def file(self, artifact_id: str) -> Path:
         return self.store.get_artifact_path(artifact_id)
 
-    def edges(self, chain_id: str) -> dict[str, int]:
-        sql = "SELECT artifact_id, count FROM chain_artifacts WHERE chain_id = ?"
-        return dict(look(self.path, sql, chain_id))
+    def edges(self, chain_id: str) -> list[tuple[str, int]]:
+        sql = "SELECT artifact_id, count FROM chain_artifacts WHERE chain_id = ? ORDER BY artifact_id"
+        return [(str(artifact_id), int(count)) for artifact_id, count in look(self.path, sql, chain_id)]
 
     def ref_count(self, artifact_id: str) -> int:
         return int(look(self.path, "SELECT ref_count FROM artifacts WHERE artifact_id = ?", artifact_id)[0][0])
@@ -317,6 +317,7 @@ def test_an_ended_alias_may_name_a_chain_that_is_gone(used: Used) -> None:
         "INSERT INTO chain_artifacts SELECT '{0.chain_id}', artifact_id, 1 FROM artifacts a WHERE NOT EXISTS "
         "(SELECT 1 FROM chain_artifacts e WHERE e.chain_id = '{0.chain_id}' AND e.artifact_id = a.artifact_id)",
         f"INSERT INTO chain_artifacts VALUES ('{{0.chain_id}}', '{GONE}', 1)",
+        "INSERT INTO chain_artifacts SELECT * FROM chain_artifacts WHERE chain_id = '{0.chain_id}'",
     ],
 )
 def test_edges_are_rebuilt_from_the_document(used: Used, damage: str) -> None:
@@ -330,6 +331,24 @@ def test_edges_are_rebuilt_from_the_document(used: Used, damage: str) -> None:
     assert used.edges(used.chain_id) == right
     after = used.store.check()
     assert (after.findings, after.notes) == ((), ())
+
+
+def test_a_workspace_that_was_made_with_keys_of_edges_and_saves_works_and_loses_them_at_vacuum(used: Used) -> None:
+    keys = {"chain_artifacts": "chain_id, artifact_id", "artifact_saves": "artifact_id"}
+    change(used.path, *(f"ALTER TABLE {table} ADD PRIMARY KEY ({columns})" for table, columns in keys.items()))
+    right = used.edges(used.chain_id)
+    for _ in range(2):
+        assert save(used.store, "model") == used.model
+    change(used.path, f"UPDATE chain_artifacts SET count = 7 WHERE chain_id = '{used.chain_id}'")
+    used.store.repair(used.store.check())
+    assert used.edges(used.chain_id) == right
+    assert used.store.compact(0.0).compacted
+    assert not look(
+        used.path,
+        f"SELECT 1 FROM duckdb_constraints() WHERE constraint_type = 'PRIMARY KEY' AND table_name IN {(*keys,)}",
+    )
+    assert used.edges(used.chain_id) == right
+    assert look(used.path, "SELECT count(*) FROM artifact_saves WHERE artifact_id = ?", used.model) == [(1,)]
 
 
 def test_rebuilt_edges_keep_artifacts_alive(used: Used) -> None:
@@ -415,7 +434,7 @@ def test_a_trimmed_chain_is_a_note(used: Used) -> None:
     report = used.store.check()
     assert [(one.kind, one.subject) for one in report.findings] == [("edges", used.chain_id)]
     used.store.repair(report)
-    assert used.edges(used.chain_id) == {used.snv: 1, used.model: 1}
+    assert dict(used.edges(used.chain_id)) == {used.snv: 1, used.model: 1}
 
 
 def test_an_edge_lost_to_trimming_while_another_chain_has_the_artifact_is_a_note(used: Used) -> None:

@@ -334,7 +334,7 @@ def test_a_full_disk_leaves_the_old_database(closed_or_killed: OldWorkspace) -> 
     code = (
         "import resource, signal, sys; from n4a_flows.storage.upgrade import upgrade\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before['store.duckdb']) // 4}, resource.RLIM_INFINITY))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))\n"
         "upgrade(sys.argv[1])"
     )
     process = subprocess.run(
