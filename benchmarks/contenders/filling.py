@@ -1,7 +1,8 @@
 """Stores of any size, filled past the API: many thousand pipelines would take hours to record.
 
 Pipeline `i` belongs to dataset `i % 20` and model `i / 20 % 10`; each has one chain, 15 predictions and six artifacts (rows without
-files, where a store has such rows). Ids are hashes, as unordered as the real ones of the peers; ours begin with the time, as real ones do.
+files, where a store has such rows). Ids are hashes, as unordered as the real ones of the peers; ours begin with the time, as
+real ones do.
 """
 
 from __future__ import annotations

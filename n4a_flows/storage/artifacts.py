@@ -123,7 +123,9 @@ def _count_saves(session: Session, saves: Counter[str]) -> None:
         _SAVES,
     )
     session.execute_with(
-        "DELETE FROM artifact_saves USING collected WHERE artifact_saves.artifact_id = collected.artifact_id", rows, _SAVES
+        "DELETE FROM artifact_saves USING collected WHERE artifact_saves.artifact_id = collected.artifact_id",
+        rows,
+        _SAVES,
     )
     session.execute_with("INSERT INTO artifact_saves SELECT artifact_id, saved_at FROM collected", rows, _SAVES)
 
