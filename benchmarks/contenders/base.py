@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -133,14 +134,16 @@ class Base:
         raise NotOfferedError("every replay loads the chain anew")
 
     def repeated(self, predict: Callable[[np.ndarray], np.ndarray], samples: int, width: int, times: int) -> float:
-        """Seconds of one prediction, the mean of so many after one that warms up."""
+        """Seconds of one prediction, the median of so many after one that warms up."""
         X = work.spectra(samples, width)
         predict(X)
-        clock = Clock()
-        with clock.running():
-            for _ in range(times):
+        seconds = []
+        for _ in range(times):
+            clock = Clock()
+            with clock.running():
                 predict(X)
-        return clock.seconds / times
+            seconds.append(clock.seconds)
+        return median(seconds)
 
     def delete_tenth(self, pipelines: int) -> dict[str, Any]:
         """Record ten runs, delete one, collect garbage, vacuum; bytes of the store and of its database before and after."""

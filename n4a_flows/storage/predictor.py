@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -251,6 +252,11 @@ class Predictor:
             stages.append(after)
         return stages
 
+    @cached_property
+    def _classifies(self) -> bool:
+        declared = (self.context.task_type or "").endswith("classification")
+        return declared or any(combining.is_classifier(lane.model) for lane in self._lanes)
+
     def _combined(self, treated: Sequence[FloatArray]) -> npt.NDArray[Any]:
         lanes = list(zip(self._lanes, treated, strict=True))
         if len(lanes) == 1:
@@ -263,8 +269,7 @@ class Predictor:
                 [_unspoiled(lane.model.predict_proba, X) for lane, X in lanes], weights, classes
             )
         outputs = [_predict(lane, X) for lane, X in lanes]
-        declared = (self.context.task_type or "").endswith("classification")
-        labels = declared or outputs[0].dtype.kind in "OUSb" or any(map(combining.is_classifier, models))
+        labels = self._classifies or outputs[0].dtype.kind in "OUSb"
         if labels and outputs[0].ndim > 1:
             raise ReplayError("The chain predicts several class targets at once, whose folds cannot be combined.")
         if labels:

@@ -106,11 +106,15 @@ def transaction(database: Database, timeout: float) -> Iterator[UnitOfWork]:
 
 
 @contextlib.contextmanager
-def verb(database: Database, *, write: bool, operation: str, timeout: float, create: bool = False) -> Iterator[Session]:
-    """The session for one verb: that of the unit of work at hand, else one of its own that commits on leaving."""
+def verb(
+    database: Database, *, write: bool, operation: str, timeout: float, create: bool = False, by_ids: bool = False
+) -> Iterator[Session]:
+    """The session for one verb: that of the unit of work at hand, else one of its own (see `Database.session`)."""
     unit = database.unit
     if unit is None:
-        with database.session(write=write, operation=operation, timeout=timeout, create=create) as session:
+        with database.session(
+            write=write, operation=operation, timeout=timeout, create=create, by_ids=by_ids
+        ) as session:
             yield session
         return
     session = unit.session(operation)

@@ -146,9 +146,11 @@ class StoreBase:
         self._closed = closed
 
     @contextmanager
-    def _reading(self, operation: str) -> Iterator[Session]:
+    def _reading(self, operation: str, *, by_ids: bool = False) -> Iterator[Session]:
         self._refuse_closed()
-        with verb(self._database, write=False, operation=operation, timeout=self.lock_timeout) as session:
+        with verb(
+            self._database, write=False, operation=operation, timeout=self.lock_timeout, by_ids=by_ids
+        ) as session:
             if self._outdated:
                 with migrations.shown_as_current(session):
                     yield session

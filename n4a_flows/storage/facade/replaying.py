@@ -39,7 +39,7 @@ class ReplayVerbs(StoreBase):
         return self._package(chain_id, with_limits=True)
 
     def _package(self, chain_id: str, *, with_limits: bool) -> ChainPackage:
-        with self._reading("chain_package") as session:
+        with self._reading("chain_package", by_ids=True) as session:
             chain_id = aliases.resolve(session, chain_id)
             document = chains.document_of(session, chain_id)
             context = chains.context_of(session, chain_id)
