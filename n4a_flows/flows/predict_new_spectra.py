@@ -19,6 +19,7 @@ from n4a_flows.flows import events
 from n4a_flows.flows.batches import judge_new_samples, refuse_checks_without_meaning, refuse_release, report_of, unit_of
 from n4a_flows.flows.choice import chosen_chains
 from n4a_flows.flows.chunks import chunked, one_thread, whole
+from n4a_flows.flows.memory import older_objects_kept
 from n4a_flows.flows.options import PathText, PredictionOptions
 from n4a_flows.flows.progress import Progress
 from n4a_flows.flows.results import (
@@ -84,6 +85,17 @@ def predict_new_spectra(
             recorded stay, and the next run goes on.
         QuarantineError: When more than the allowed share of the new files was quarantined; everything is recorded by then.
     """
+    with older_objects_kept():
+        return _predict_new_spectra(store, chain, files, options, runner)
+
+
+def _predict_new_spectra(
+    store: WorkspaceStoreBlock,
+    chain: str | list[str],
+    files: str | list[str] | None,
+    options: PredictionOptions,
+    runner: str,
+) -> PredictionSummary:
     files = _incoming(store) if files is None else files
     about = {name: value for name in ("instrument", "product") if (value := getattr(options, name)) is not None}
     reading = Reading(options.unit, options.signal, options.resample, readers_in_use(), about)

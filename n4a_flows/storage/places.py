@@ -47,7 +47,7 @@ def located(where: str | os.PathLike[str] | Place) -> Path | Place:
     InvalidInputError
         When a URL is one of several in a chain, or a `file://` URL of another machine.
     """
-    if isinstance(where, Place):
+    if isinstance(where, Place | Path):
         return where
     text = os.fspath(where)
     if not is_url(text):
