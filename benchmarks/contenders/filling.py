@@ -1,8 +1,8 @@
 """Stores of any size, filled past the API: many thousand pipelines would take hours to record.
 
 Pipeline `i` belongs to dataset `i % 20` and model `i / 20 % 10`; each has one chain, 15 predictions and six artifacts (rows without
-files, where a store has such rows). Ids are hashes, as unordered as the real ones of the peers; ours begin with the time, as
-real ones do.
+files, where a store has such rows). Ids are hashes, as unordered as real ones; ours of predictions and artifacts begin with the
+time, as real ones do.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from benchmarks.contenders import work
 
 RUNS = 10
 _BEGAN = datetime(2026, 1, 1)
+_IN_ORDER = ("prediction", "artifact")  # kinds whose ids begin with the time in a store of ours
 _BEGAN_MS = 1000 * int(_BEGAN.replace(tzinfo=UTC).timestamp())
 _SCORES = json.dumps({part: {"rmse": 0.31, "r2": 0.93, "mae": 0.21} for part in ("train", "val", "test")})
 _CONFIG = json.dumps([{"class": work.SCALER}, {"class": work.PLS, "params": {"n_components": 10}}])
@@ -29,7 +30,7 @@ _STEPS = json.dumps(work.Pipeline("", None, []).chain(["0" * 32] * 6)["steps"])
 def identity(kind: str, number: int, *, ours: bool = False) -> str:
     """Id of a row."""
     digest = hashlib.md5(f"{kind}{number}".encode()).hexdigest()
-    return f"{_BEGAN_MS + number:012x}{digest[12:]}" if ours else digest
+    return f"{_BEGAN_MS + number:012x}{digest[12:]}" if ours and kind in _IN_ORDER else digest
 
 
 # What the DuckDB stores have in common; i is the number of the row.
@@ -131,7 +132,8 @@ def _make_ids(connection: Any, *, ours: bool) -> None:
     """`identity` in SQL."""
     digest = "md5(kind || number)"
     ordered = f"printf('%012x', {_BEGAN_MS} + number) || substr({digest}, 13)"
-    connection.execute(f"CREATE OR REPLACE TEMP MACRO id(kind, number) AS {ordered if ours else digest}")
+    by_kind = f"CASE WHEN kind IN {_IN_ORDER} THEN {ordered} ELSE {digest} END"
+    connection.execute(f"CREATE OR REPLACE TEMP MACRO id(kind, number) AS {by_kind if ours else digest}")
 
 
 def _selection(columns: dict[str, str], table: str, predictions: int, values: int) -> str:
