@@ -324,7 +324,7 @@ class Database:
                     with contextlib.suppress(duckdb.TransactionException):
                         connection.execute("ROLLBACK")
                 connection.execute("USE memory")
-                connection.execute(f"DETACH {name}")
+                connection.execute(f"DETACH DATABASE IF EXISTS {name}")
             self._clean = True
         except BaseException as error:
             # What was committed is in the write-ahead log and safe. The instance is not to be trusted with the file any more.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,17 @@ import pytest
 from n4a_flows.storage import Axis, WorkspaceStore
 
 
+@pytest.fixture(scope="session")
+def new_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    workspace = tmp_path_factory.mktemp("new") / "ws"
+    WorkspaceStore(workspace).close()
+    return workspace
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> WorkspaceStore:
+def store(tmp_path: Path, new_workspace: Path) -> WorkspaceStore:
+    """A new workspace; copied, for making one waits for the disk, and hundreds of tests want one."""
+    shutil.copytree(new_workspace, tmp_path / "ws")
     return WorkspaceStore(tmp_path / "ws")
 
 

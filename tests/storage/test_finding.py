@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from n4a_flows.storage import WorkspaceStore
 from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> WorkspaceStore:
-    return WorkspaceStore(tmp_path / "ws")
 
 
 def trained(

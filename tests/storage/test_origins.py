@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from inside import change
@@ -24,11 +23,6 @@ store.begin_pipeline(run_id, "half", [], {}, "d", "h")
 print(run_id, flush=True)
 time.sleep(60)
 """
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> WorkspaceStore:
-    return WorkspaceStore(tmp_path / "ws")
 
 
 def test_a_run_whose_process_was_killed_is_reaped_once(store: WorkspaceStore) -> None:

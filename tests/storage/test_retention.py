@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from inside import change
@@ -11,11 +10,6 @@ from inside import change
 from n4a_flows.storage import RetentionPolicy, WorkspaceStore
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.errors import InvalidInputError
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> WorkspaceStore:
-    return WorkspaceStore(tmp_path / "ws")
 
 
 def record(
