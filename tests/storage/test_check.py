@@ -434,7 +434,7 @@ def test_a_trimmed_chain_is_a_note(used: Used) -> None:
     report = used.store.check()
     assert [(one.kind, one.subject) for one in report.findings] == [("edges", used.chain_id)]
     used.store.repair(report)
-    assert dict(used.edges(used.chain_id)) == {used.snv: 1, used.model: 1}
+    assert used.edges(used.chain_id) == sorted([(used.snv, 1), (used.model, 1)])
 
 
 def test_an_edge_lost_to_trimming_while_another_chain_has_the_artifact_is_a_note(used: Used) -> None:

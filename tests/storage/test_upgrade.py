@@ -232,7 +232,7 @@ def test_a_newer_schema_is_refused_with_both_versions(tmp_path: Path) -> None:
         upgrade(tmp_path)
 
 
-def test_what_is_no_workspace_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_what_is_no_workspace_is_refused_and_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = tmp_path / "store.duckdb"
     with pytest.raises(MissingFileError, match=r"no store\.duckdb"):
         upgrade(tmp_path)
@@ -242,6 +242,7 @@ def test_what_is_no_workspace_is_refused_and_left_alone(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="cannot be opened"):
         upgrade(tmp_path)
     assert store.read_bytes() == b"not a database" * 1000
+    assert not caplog.records, "the error says all"
 
     store.unlink()
     with duckdb.connect(str(store)) as connection:
