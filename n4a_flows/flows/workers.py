@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -92,7 +93,7 @@ class Workers:
         """A task run for each piece of work, and their results as they come.
 
         Only a few are in flight at a time, so that results which wait to be recorded do not pile up in memory. The exception of a
-        failed task run is raised here.
+        failed task run is raised here; `WorkerError` when a process of `processes` died.
 
         Parameters
         ----------
@@ -116,12 +117,18 @@ class Workers:
 
         in_flight = max(_IN_FLIGHT, math.ceil(_MORE_THAN_WORKERS * self.count))
         pending: dict[PrefectFuture[R | Lacking], T] = {}
-        for number, piece in enumerate(work):
-            pending[submit(piece, along=number < self.count)] = piece
-            while len(pending) >= in_flight:
+        try:
+            for number, piece in enumerate(work):
+                pending[submit(piece, along=number < self.count)] = piece
+                while len(pending) >= in_flight:
+                    yield from self._next_of(pending, submit)
+            while pending:
                 yield from self._next_of(pending, submit)
-        while pending:
-            yield from self._next_of(pending, submit)
+        except BrokenProcessPool as error:
+            raise WorkerError(
+                "A process of the runner 'processes' died, perhaps because there was no memory left, and Python gives all of "
+                "them up then. What has been recorded stays: run it again, with smaller chunks if it happens again."
+            ) from error
 
     @staticmethod
     def _next_of(

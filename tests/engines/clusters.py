@@ -122,6 +122,16 @@ def ray_workers() -> list[int]:
     return found
 
 
+def pool_processes() -> list[int]:
+    """Process ids of the workers of this process's pool of processes."""
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if any("spawn_main" in text for text in child.cmdline()):
+                found.append(child.pid)
+    return found
+
+
 def kill(pid: int) -> None:
     """As the system does when memory runs out."""
     os.kill(pid, signal.SIGKILL)

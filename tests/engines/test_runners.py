@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from clusters import PIPELINES, Dask, kill, need, ray_workers, wait_for
+from clusters import PIPELINES, Dask, kill, need, pool_processes, ray_workers, wait_for
 
 from n4a_flows import WorkspaceStoreBlock
 from n4a_flows.flows import PredictionOptions, predict_new_spectra, train_and_record
@@ -128,6 +128,28 @@ def test_when_a_ray_worker_is_killed_every_file_is_scored_once(
         summary = predict_new_spectra(block, chain, incoming, SETTLED, runner="ray")
     assert killed, "it was killed in the middle"
     assert (summary.scored, summary.quarantined, summary.postponed) == (399, 1, 0)
+    once(block, 400)
+
+
+def test_when_one_of_the_processes_is_killed_the_flow_says_so_and_the_next_one_scores_the_rest(
+    tmp_path: Path, new_block: NewBlock, chain: str, write_files: WriteFiles
+) -> None:
+    block, incoming = new_block(), write_files(tmp_path / "incoming", 400)
+    killed: list[int] = []
+
+    def strike(_what: str, done: int, total: int) -> None:
+        if 0 < done < total / 2 and not killed:
+            killed.extend(pool_processes()[:1])
+            kill(killed[0])
+
+    with listening(strike), pytest.raises(WorkerError, match=r"A process .* died"):
+        predict_new_spectra(block, chain, incoming, SETTLED, runner="processes")
+    with block.open() as store:
+        recorded = store.scored_files().height
+    assert 0 < recorded < 400, "what had been recorded stays"
+    summary = predict_new_spectra(block, chain, incoming, SETTLED, runner="processes")
+    assert summary.scored + summary.quarantined + summary.skipped == 400
+    assert summary.skipped == recorded
     once(block, 400)
 
 
