@@ -49,20 +49,21 @@ def write_all_durably(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
 
 def _write_some(folder: Path, waiting: Iterator[tuple[str, bytes]]) -> int:
     """Write as many of the files as are written together; returns their number."""
-    temporary: dict[Path, Path] = {}
+    # Text and plain system calls: pathlib and buffered files take as long as the disk does for a small file.
+    temporary: dict[str, str] = {}
     size = 0
-    changed_folders: set[Path] = set()
+    changed_folders: set[str] = set()
     try:
         with contextlib.ExitStack() as opened:
             written = []
             for relative_path, data in waiting:
-                _make_folder(folder, changed_folders)
+                if not temporary:
+                    _make_folder(str(folder), changed_folders)
                 # All in one folder: in many, a file system looks for room for each.
-                path = temporary[folder / relative_path] = folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
-                file = opened.enter_context(path.open("xb"))
-                file.write(data)
-                file.flush()
-                written.append(file.fileno())
+                path = temporary[f"{folder}/{relative_path}"] = f"{folder}/{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
+                written.append(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+                opened.callback(os.close, written[-1])
+                _write(written[-1], data)
                 size += len(data)
                 if len(written) == _OPEN_AT_ONCE or size >= _BYTES_AT_ONCE:
                     break
@@ -74,27 +75,34 @@ def _write_some(folder: Path, waiting: Iterator[tuple[str, bytes]]) -> int:
             _move(path, target, changed_folders)
     except BaseException:
         for path in temporary.values():
-            path.unlink(missing_ok=True)
+            Path(path).unlink(missing_ok=True)
         raise
     _at_once(sync_folder, changed_folders)
     return len(temporary)
 
 
-def _move(path: Path, target: Path, changed_folders: set[Path]) -> None:
-    changed_folders.add(target.parent)
+def _write(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]  # a disk that fills up takes a part, and refuses the next one
+
+
+def _move(path: str, target: str, changed_folders: set[str]) -> None:
+    folder = os.path.dirname(target)
+    changed_folders.add(folder)
     for _ in range(5):
-        _make_folder(target.parent, changed_folders)
+        _make_folder(folder, changed_folders)
         # A clean-up may remove the empty folder before the file is in it.
         with contextlib.suppress(FileNotFoundError):
-            path.replace(target)
+            os.replace(path, target)
             return
-    path.replace(target)
+    os.replace(path, target)
 
 
-def _make_folder(folder: Path, changed_folders: set[Path]) -> None:
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        changed_folders.add(folder.parent)
+def _make_folder(folder: str, changed_folders: set[str]) -> None:
+    if not os.path.isdir(folder):
+        os.makedirs(folder, exist_ok=True)
+        changed_folders.add(os.path.dirname(folder))
 
 
 def _begin_writing(descriptor: int) -> None:
@@ -105,16 +113,21 @@ def _begin_writing(descriptor: int) -> None:
 
 def _at_once(sync: Callable[[Any], None], items: Iterable[Any]) -> None:
     items = list(items)
-    if len(items) < 2:
-        for item in items:
+    threads = max(1, min(_SYNCED_AT_ONCE, len(items)))
+
+    def some(first: int) -> None:
+        for item in items[first::threads]:
             sync(item)
+
+    if threads < 2:
+        some(0)
         return
-    with ThreadPoolExecutor(_SYNCED_AT_ONCE, thread_name_prefix="n4a-sync") as pool:
-        for done in [pool.submit(sync, item) for item in items]:
+    with ThreadPoolExecutor(threads, thread_name_prefix="n4a-sync") as pool:
+        for done in [pool.submit(some, first) for first in range(threads)]:
             done.result()
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: str | Path) -> None:
     """Make the names in a folder (or the bytes of a file) durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
