@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from typing import Any
 
@@ -54,7 +53,6 @@ def _measure(bench: Bench, name: str, count: int, seconds: float) -> None:
     finally:
         for worker in workers:
             worker.end()
-        shutil.rmtree(folder, ignore_errors=True)
     took = np.array([value for answer in answers for value in answer["took"]]) * 1000
     recorded = [len(answer["took"]) for answer in answers]
     errors = sum(answer["errors"] for answer in answers)
