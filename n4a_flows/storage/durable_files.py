@@ -61,7 +61,7 @@ def _write_some(folder: Path, waiting: Iterator[tuple[str, bytes]]) -> int:
                     _make_folder(str(folder), changed_folders)
                 # All in one folder: in many, a file system looks for room for each.
                 path = temporary[f"{folder}/{relative_path}"] = f"{folder}/{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
-                written.append(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+                written.append(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
                 opened.callback(os.close, written[-1])
                 _write(written[-1], data)
                 size += len(data)

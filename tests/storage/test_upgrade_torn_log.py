@@ -76,3 +76,9 @@ def test_a_damaged_log_is_refused_and_nothing_is_touched(killed: OldWorkspace, t
     assert (folder / LOG).read_bytes() == log
     assert (folder / "store.duckdb").read_bytes() == killed.database.read_bytes()
     assert {path.name for path in folder.iterdir()} - set(before) <= {"store.duckdb.lock", "store.duckdb.gate"}
+
+    # What the message offers.
+    (folder / LOG).rename(tmp_path / "damaged.wal")
+    upgrade(folder)
+    with WorkspaceStore(folder) as store:
+        assert list(store.list_runs()["run_id"]) == ["run"]
