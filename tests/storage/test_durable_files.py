@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +40,24 @@ def test_of_large_files_those_before_an_interruption_are_there(tmp_path: Path) -
     with pytest.raises(OSError, match="is gone"):
         write_all_durably(tmp_path, files())
     assert [(path.name, path.stat().st_size) for path in tmp_path.iterdir()] == [("first", 2**26)]
+
+
+def test_of_a_file_of_which_the_disk_takes_a_part_nothing_is_left(tmp_path: Path) -> None:
+    write_durably(tmp_path / "there", b"before")
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from n4a_flows.storage.durable_files import write_durably\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))\n"
+        "for name in ('new', 'there'):\n"
+        "    try:\n"
+        "        write_durably(Path(sys.argv[1]) / name, bytes(30_000))\n"
+        "    except OSError as error:\n"
+        "        print(error.errno)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    assert list(map(int, done.stdout.split())) == [errno.EFBIG, errno.EFBIG]
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("there", b"before")]
 
 
 def test_a_file_that_is_there_is_replaced(tmp_path: Path) -> None:
