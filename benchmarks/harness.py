@@ -105,7 +105,7 @@ class Bench:
     def workers(self, contenders: Sequence[str]) -> Iterator[dict[str, Worker]]:
         """A process and an empty store for each contender that takes part.
 
-        The stores stay until the end of the run: for minutes after many files were deleted, ext4 takes twenty times as long to
+        The stores stay until the end of the run: for minutes after many files were deleted, ext4 takes several times as long to
         begin a new one.
         """
         folder = Path(tempfile.mkdtemp(dir=self.folder))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -55,11 +54,6 @@ class Base:
 
     def close(self) -> None:
         """Close it."""
-
-    def remove(self) -> None:
-        """Close the store and remove its folder."""
-        self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def record(self, pipelines: int, together: int | None) -> float:
         """Record new pipelines, so many in a transaction; None: with single verbs."""

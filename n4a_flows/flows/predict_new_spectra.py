@@ -81,8 +81,8 @@ def predict_new_spectra(
             chains.
         BatchNotReleasedError: When a check sample is outside its limits or missing; everything is recorded by then, and nothing
             written for the LIMS.
-        WorkerError: When the workers of the runner cannot be had, have other packages, or do not see the files; chunks that were
-            recorded stay, and the next run goes on.
+        WorkerError: When the workers of the runner cannot be had, die, have other packages, or do not see the files; chunks that
+            were recorded stay, and the next run goes on.
         QuarantineError: When more than the allowed share of the new files was quarantined; everything is recorded by then.
     """
     with older_objects_kept():

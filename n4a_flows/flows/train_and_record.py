@@ -78,7 +78,8 @@ def train_and_record(
         TemplateError: When the file of the template is damaged; nothing has been recorded then.
         DefinitionError, UntrustedError: When the definition is wrong, or names a class that the block does not allow; nothing has
             been recorded then.
-        WorkerError: When the workers of the runner cannot be had or have other packages; the run is recorded as failed then.
+        WorkerError: When the workers of the runner cannot be had or have other packages, or a process of `processes` dies; the run
+            is recorded as failed then.
         TrainingError: When every pipeline failed; the run is recorded as failed then.
     """
     if pipeline is None:

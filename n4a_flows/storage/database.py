@@ -314,7 +314,7 @@ class Database:
                         f"This process has {path} open already: it was forked inside a transaction, or opened the file itself. "
                         "Fork outside transactions, and leave the file to the store."
                     ) from error
-                if "replaying WAL" in str(error):
+                if "Corrupt WAL file" in str(error):
                     raise WorkspaceError(
                         f"The write-ahead log {path}.wal is damaged, so what was committed last cannot be read. Nothing was "
                         "changed. Restore a backup; or move the log elsewhere, keep it, and go on without what it holds. "

@@ -103,7 +103,7 @@ class FileChangedError(SpectraError):
 
 
 class WorkerError(N4AError, RuntimeError):
-    """A worker cannot do what the flow's own process would do: its packages differ, or it does not see the files."""
+    """A worker cannot do what the flow's own process would do: its packages differ, it does not see the files, or it died."""
 
 
 class QuarantineError(N4AError, RuntimeError):
