@@ -27,6 +27,7 @@ from n4a_flows.storage.database import FILE_NAME
 LONG = bool(os.environ.get("N4A_LONG"))
 KILLS = 200 if LONG else 20
 AT_ONCE = 4
+STEPS = 16 if LONG else 4
 SECONDS = 30 if LONG else 3
 
 X = np.array([[1.0, 2.0], [0.5, -4.0]])
@@ -107,18 +108,20 @@ def test_killed_at_random_moments_nothing_committed_is_lost(tmp_path: Path, seed
     while kills < KILLS:
         names = [f"v{kills + number}" for number in range(AT_ONCE)]
         processes = [started(victims.live, tmp_path, name, chance.randrange(2**32)) for name in names]
-        for name in names:
-            wait_for(tmp_path / f"{name}.ready")
-        time.sleep(chance.uniform(0.1, 1.5))
-        for process in processes:
+        journals = [Journal(tmp_path / f"{name}.journal") for name in names]
+        for process, journal in zip(processes, journals, strict=True):
+            # After so many steps, not seconds: a busy machine is given the time for as many.
+            steps = chance.randint(1, STEPS)
+            while process.is_alive() and journal.count() < steps:
+                time.sleep(0.005)
+            time.sleep(chance.uniform(0, 0.1))
             process.kill()
-            time.sleep(chance.choice([0, chance.uniform(0, 0.05)]))
         for process in processes:
             process.join()
         assert not [path.read_text() for path in tmp_path.glob("*.failed")]
         kills += AT_ONCE
 
-        account.settle(store, [Journal(tmp_path / f"{name}.journal") for name in names])
+        account.settle(store, journals)
         account.compare(store)
         store.apply_gc(store.plan_gc(timedelta(0)))
         report = store.check("full")
@@ -133,7 +136,7 @@ def test_killed_at_random_moments_nothing_committed_is_lost(tmp_path: Path, seed
     account.compare(store)
     size = sum(map(len, account.pipelines.values()))
     print(f"{kills} kills, {account.seen} journal lines, {size} pipelines alive at the end, {backups} backups restored")
-    assert account.seen > 2 * kills
+    assert account.pipelines, "there was something to lose"
 
 
 def test_writers_readers_and_clean_ups_at_once(tmp_path: Path) -> None:

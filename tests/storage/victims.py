@@ -54,6 +54,10 @@ class Journal:
             for line in self.path.read_bytes().splitlines():
                 yield json.loads(line)
 
+    def count(self) -> int:
+        """How many lines; also while they are being written."""
+        return self.path.read_bytes().count(b"\n") if self.path.exists() else 0
+
 
 class Victim:
     """What one process does, at random, until somebody kills it. Its runs are nobody else's."""
@@ -132,11 +136,9 @@ class Victim:
 
 
 def live(folder: Path, name: str, seed: int) -> None:
-    """Be a victim; a file says that it has begun, and one that it ended by itself, which it must not."""
+    """Be a victim; a file says that it ended by itself, which it must not."""
     try:
-        victim = Victim(folder, name, seed)
-        (folder / f"{name}.ready").touch()
-        victim.live()
+        Victim(folder, name, seed).live()
     except BaseException as error:
         (folder / f"{name}.failed").write_text(repr(error))
         raise
