@@ -10,12 +10,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 
 from n4a_flows.storage import ProbeReport, WorkspaceStore
-from n4a_flows.storage.errors import N4AError
 from n4a_flows.training.fitting import TrainingError
 from n4a_flows.training.record import RecordedPipeline
 
@@ -34,7 +33,7 @@ def replay_afresh(store: WorkspaceStore, chain_ids: Sequence[str]) -> list[Probe
     settings["workspace_path"] = str(settings["workspace_path"])
     asked = {"path": sys.path, "settings": settings, "chain_ids": list(chain_ids)}
     done = subprocess.run(
-        [sys.executable, "-m", "n4a_flows.training.afresh"],
+        [sys.executable, "-m", "n4a_flows.storage.answer_probes"],
         input=json.dumps(asked),
         capture_output=True,
         text=True,
@@ -68,20 +67,3 @@ def fail_those_that_differ(
             one = replace(one, chain_id=None, best_val=None, best_test=None, error=error)
         checked.append(one)
     return checked
-
-
-def _answer() -> None:
-    asked = json.load(sys.stdin)
-    sys.path[:] = asked["path"]
-    reports = []
-    with WorkspaceStore(**asked["settings"]) as store:
-        for chain_id in asked["chain_ids"]:
-            try:
-                reports.append(store.replay_probe(chain_id))
-            except N4AError as error:
-                reports.append(ProbeReport(chain_id, False, None, f"It cannot be replayed: {error}"))
-    print(json.dumps([asdict(report) for report in reports]))
-
-
-if __name__ == "__main__":
-    _answer()
