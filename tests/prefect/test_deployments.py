@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.events.schemas.automations import EventTrigger
 
 from n4a_flows import WorkspaceStoreBlock
@@ -27,11 +28,10 @@ def on_the_server(prefect_server: str, tmp_path_factory: pytest.TempPathFactory)
     """What the server knows after `prefect deploy --all`."""
     WorkspaceStoreBlock(path=tmp_path_factory.mktemp("deployed") / "ws").save("local", overwrite=True)
     environment = {**os.environ, "PREFECT_API_URL": prefect_server}
-    for command in (
-        ["work-pool", "create", "n4a", "--type", "process", "--overwrite"],
-        ["--no-prompt", "deploy", "--prefect-file", "deployments/prefect.yaml", "--all"],
-    ):
-        subprocess.run([sys.executable, "-m", "prefect", *command], cwd=ROOT, env=environment, check=True)
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="n4a", type="process"), overwrite=True)
+    command = ["--no-prompt", "deploy", "--prefect-file", "deployments/prefect.yaml", "--all"]
+    subprocess.run([sys.executable, "-m", "prefect", *command], cwd=ROOT, env=environment, check=True)
     return described()
 
 

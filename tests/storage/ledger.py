@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from processes import meet
 from small_operators import Times
 
 from n4a_flows.storage import WorkspaceStore
@@ -210,18 +211,18 @@ class Worker:
             self.ledger.deleted.append(prediction_id)
 
 
-def work(workspace: str, shared_pipeline: str, begin_at: str, seconds: str, seed: str, timeout: str) -> Any:
+def work(workspace: str, shared_pipeline: str, meeting: str, seconds: str, seed: str, timeout: str) -> Any:
     """One process, one thread; returns its ledger."""
     store = WorkspaceStore(workspace, lock_timeout=60)
     worker = Worker(WorkspaceStore(workspace, lock_timeout=float(timeout)), shared_pipeline, seed)
-    time.sleep(max(0.0, float(begin_at) - time.time()))
+    meet(meeting, 2)
     worker.work(float(seconds))
     assert store.get_pipeline(shared_pipeline) is not None
     return [vars(worker.ledger)]
 
 
 def work_with_threads_and_a_fork(
-    workspace: str, shared_pipeline: str, begin_at: str, seconds: str, seed: str, report: str
+    workspace: str, shared_pipeline: str, meeting: str, seconds: str, seed: str, report: str
 ) -> Any:
     """Two threads share a store object; while they are at it, the process forks a child that uses it too. All ledgers."""
     store = WorkspaceStore(workspace, lock_timeout=60)
@@ -235,7 +236,7 @@ def work_with_threads_and_a_fork(
             failed.append(error)
             raise
 
-    time.sleep(max(0.0, float(begin_at) - time.time()))
+    meet(meeting, 2)
     threads = [threading.Thread(target=run, args=(worker,)) for worker in workers]
     for thread in threads:
         thread.start()

@@ -73,10 +73,10 @@ def save_list(workspace: str, number: str) -> str:
         return str(store.save_artifact([int(number)], "list", "transformer"))
 
 
-def record_many(workspace: str, begin_at: str, count: str, pause: str) -> list[float]:
-    """Record pipelines one after the other from a given moment on; returns when each was done."""
+def record_many(workspace: str, meeting: str, others: str, count: str, pause: str) -> list[float]:
+    """Record pipelines one after the other, once as many processes as that have met; returns when each was done."""
     store = WorkspaceStore(workspace)
-    time.sleep(max(0.0, float(begin_at) - time.time()))
+    meet(meeting, others)
     run_id = store.begin_run(f"run of {os.getpid()}", {}, ["made up"])
     done = []
     for number in range(int(count)):
@@ -84,19 +84,6 @@ def record_many(workspace: str, begin_at: str, count: str, pause: str) -> list[f
         done.append(time.time())
     store.complete_run(run_id, {})
     return done
-
-
-def record_for(workspace: str, begin_at: str, seconds: str) -> int:
-    """Record pipelines until the time is over; returns how many."""
-    store = WorkspaceStore(workspace)
-    time.sleep(max(0.0, float(begin_at) - time.time()))
-    run_id = store.begin_run(f"run of {os.getpid()}", {}, ["made up"])
-    until = time.monotonic() + float(seconds)
-    count = 0
-    while time.monotonic() < until:
-        record_pipeline(store, run_id, f"{os.getpid()}-{count}")
-        count += 1
-    return count
 
 
 def read_until(workspace: str, stop_file: str) -> int:
@@ -131,6 +118,16 @@ def stop_in_the_middle(workspace: str, ready_file: str) -> None:
         store.log_step(pipeline_id, 1, "m", "start")
         Path(ready_file).touch()
         time.sleep(60)
+
+
+def meet(folder: str | Path, number: str | int) -> None:
+    """Wait until so many processes have come here, for starting one takes a second or more."""
+    Path(folder).mkdir(exist_ok=True)
+    Path(folder, str(os.getpid())).touch()
+    until = time.monotonic() + 60
+    while len(os.listdir(folder)) < int(number):
+        assert time.monotonic() < until, f"not all came to {folder}"
+        time.sleep(0.01)
 
 
 def wait_for(path: Path, timeout: float = 30) -> None:

@@ -68,8 +68,7 @@ def test_a_backup_comes_back(store: WorkspaceStore, tmp_path: Path) -> None:
 
 
 def test_while_others_record(store: WorkspaceStore, tmp_path: Path) -> None:
-    begin_at = time.time() + 3
-    writers = [start("record_many", store.workspace_path, begin_at, 20, 0.01) for _ in range(2)]
+    writers = [start("record_many", store.workspace_path, tmp_path / "meeting", 2, 20, 0.01) for _ in range(2)]
     while store.list_pipelines().is_empty():
         time.sleep(0.05)
     amounts = []

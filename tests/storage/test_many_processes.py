@@ -23,8 +23,7 @@ from n4a_flows.storage.locks import refuse_network_file_system
 
 def test_four_processes_record_at_once_into_a_new_workspace(tmp_path: Path) -> None:
     workspace, stop = tmp_path / "ws", tmp_path / "stop"
-    begin_at = time.time() + 4.0
-    writers = [start("record_many", workspace, begin_at, 10, 0.02) for _ in range(4)]
+    writers = [start("record_many", workspace, tmp_path / "meeting", 4, 10, 0.02) for _ in range(4)]
     WorkspaceStore(workspace).close()
     reader = start("read_until", workspace, stop)
     times = [answer(writer) for writer in writers]
@@ -81,7 +80,7 @@ def test_waiters_given_up_do_not_keep_the_store(tmp_path: Path) -> None:
     holder = start("hold", workspace, ready, 3)
     wait_for(ready)
     # Another process has the gate now and waits for the lock, so that this one has to wait for the gate.
-    queue = start("record_many", workspace, 0, 1, 0)
+    queue = start("record_many", workspace, tmp_path / "meeting", 1, 1, 0)
     time.sleep(1.2)
     with pytest.raises(StoreBusyError):
         WorkspaceStore(workspace, lock_timeout=0.2)

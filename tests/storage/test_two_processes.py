@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -39,9 +38,9 @@ def started(function: str, *arguments: Any) -> subprocess.Popen[str]:
 
 
 def test_two_processes_lose_nothing(tmp_path: Path, shared_pipeline: str) -> None:
-    workspace, begin_at = tmp_path / "ws", time.time() + 3
-    patient = started("work", workspace, shared_pipeline, begin_at, SECONDS, "patient", 60)
-    hasty = started("work", workspace, shared_pipeline, begin_at, SECONDS, "hasty", 0.01)
+    workspace, meeting = tmp_path / "ws", tmp_path / "meeting"
+    patient = started("work", workspace, shared_pipeline, meeting, SECONDS, "patient", 60)
+    hasty = started("work", workspace, shared_pipeline, meeting, SECONDS, "hasty", 0.01)
     ledgers = [*answer(patient), *answer(hasty)]
     done = [Counter(ledger["done"]) for ledger in ledgers]
     print(*(dict(counted) for counted in done), sep="\n")
@@ -53,11 +52,11 @@ def test_two_processes_lose_nothing(tmp_path: Path, shared_pipeline: str) -> Non
 
 
 def test_threads_and_forked_children_lose_nothing(tmp_path: Path, shared_pipeline: str) -> None:
-    workspace, begin_at = tmp_path / "ws", time.time() + 3
+    workspace, meeting = tmp_path / "ws", tmp_path / "meeting"
     mixed = started(
-        "work_with_threads_and_a_fork", workspace, shared_pipeline, begin_at, SECONDS, "mixed", tmp_path / "child"
+        "work_with_threads_and_a_fork", workspace, shared_pipeline, meeting, SECONDS, "mixed", tmp_path / "child"
     )
-    alone = started("work", workspace, shared_pipeline, begin_at, SECONDS, "alone", 60)
+    alone = started("work", workspace, shared_pipeline, meeting, SECONDS, "alone", 60)
     ledgers = [*answer(mixed), *answer(alone)]
     assert len(ledgers) == 4
     print(*(dict(ledger["done"]) for ledger in ledgers), sep="\n")
