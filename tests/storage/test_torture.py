@@ -136,6 +136,7 @@ def test_killed_at_random_moments_nothing_committed_is_lost(tmp_path: Path, seed
     account.compare(store)
     size = sum(map(len, account.pipelines.values()))
     print(f"{kills} kills, {account.seen} journal lines, {size} pipelines alive at the end, {backups} backups restored")
+    assert account.seen > 2 * kills
     assert account.pipelines, "there was something to lose"
 
 
