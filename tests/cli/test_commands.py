@@ -56,9 +56,7 @@ def only_line(result: subprocess.CompletedProcess[str]) -> str:
     return line
 
 
-def test_the_demo_shows_the_main_job_and_a_second_one_scores_nothing_twice(
-    n4a_flows: Run, command: Callable[..., str], tmp_path: Path
-) -> None:
+def test_the_demo_shows_the_main_job_and_a_second_one_scores_nothing_twice(n4a_flows: Run, tmp_path: Path) -> None:
     first = n4a_flows("demo", "--workspace", "ws")
     assert (first.returncode, first.stderr) == (0, "")
     assert "43 predicted, 1 quarantined" in first.stdout
@@ -79,10 +77,11 @@ def test_the_demo_shows_the_main_job_and_a_second_one_scores_nothing_twice(
     assert len(list((tmp_path / "ws" / "incoming").iterdir())) == 44
     files = sorted((tmp_path / "ws" / "artifacts").rglob("*"))
 
-    second = command("demo", "--workspace", tmp_path / "ws")
+    second = n4a_flows("demo", "--workspace", "ws")
 
-    assert "43 predicted, 1 quarantined (0 of them now" in second
-    assert rmsep in second
+    assert (second.returncode, second.stderr) == (0, "")
+    assert "43 predicted, 1 quarantined (0 of them now" in second.stdout
+    assert rmsep in second.stdout
     assert sorted((tmp_path / "ws" / "artifacts").rglob("*")) == files
     with WorkspaceStore(tmp_path / "ws") as store:
         assert store.list_runs()["status"].to_list() == ["completed", "completed"]
