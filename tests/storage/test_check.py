@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import random
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
@@ -72,9 +74,18 @@ class Used:
         return int(look(self.path, "SELECT ref_count FROM artifacts WHERE artifact_id = ?", artifact_id)[0][0])
 
 
+@pytest.fixture(scope="session")
+def first_used(tmp_path_factory: pytest.TempPathFactory) -> Used:
+    return Used(WorkspaceStore(tmp_path_factory.mktemp("used") / "ws"))
+
+
 @pytest.fixture
-def used(store: WorkspaceStore) -> Used:
-    return Used(store)
+def used(first_used: Used, tmp_path: Path) -> Used:
+    """A copy of it, for making one is most of the time of many tests."""
+    one = copy.copy(first_used)
+    one.path = Path(shutil.copytree(first_used.path, tmp_path / "ws"))
+    one.store = WorkspaceStore(one.path)
+    return one
 
 
 def found(store: WorkspaceStore, level: check.CheckLevel = "quick") -> list[tuple[str, str, bool]]:
