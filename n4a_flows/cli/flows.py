@@ -10,14 +10,28 @@ import typer
 import yaml
 
 from n4a_flows.cli.common import DEFAULT_WORKSPACE, AsJson, Workspace, opened, print_json, refuse_missing
-from n4a_flows.cli.console import out, print_leaderboard, print_quarantined, working
+from n4a_flows.cli.console import out, print_error, print_leaderboard, print_quarantined, working
 from n4a_flows.cli.given import options_of
-from n4a_flows.storage.errors import DefinitionError, InvalidInputError, MissingFileError, UnknownIdError
+from n4a_flows.storage.errors import (
+    BatchNotReleasedError,
+    DefinitionError,
+    InvalidInputError,
+    MissingFileError,
+    N4AError,
+    PlaceError,
+    QuarantineError,
+    StoreBusyError,
+    UnknownIdError,
+    WorkerError,
+)
 from n4a_flows.storage.exports import Exportable
 from n4a_flows.storage.finding import Kind
 
 if TYPE_CHECKING:
     from n4a_flows.flows import PredictionSummary
+
+_MAY_PASS = (BatchNotReleasedError, PlaceError, QuarantineError, StoreBusyError, WorkerError)
+"""Errors after which somebody who watches a folder goes on from the first."""
 
 Options = Annotated[
     list[str] | None,
@@ -103,7 +117,11 @@ def predict(
     runner: Runner = "threads",
     watch: Annotated[
         float | None,
-        typer.Option(min=0.1, metavar="SECONDS", help="Look again every so many seconds, until Ctrl-C."),
+        typer.Option(
+            min=0.1,
+            metavar="SECONDS",
+            help="Look again every so many seconds, until Ctrl-C, whatever became of the last look.",
+        ),
     ] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
@@ -124,14 +142,26 @@ def predict(
     known_runner(runner)
     options = options_of(PredictionOptions, option or [], dataset=dataset, target=target)
     block, chain = WorkspaceStoreBlock(path=workspace), _whole_id(workspace, "chain", chain)
+    failed, first = False, True
     with working():
         while True:
-            _print_prediction(predict_new_spectra(block, chain, files, options, runner), as_json)
+            try:
+                _print_prediction(predict_new_spectra(block, chain, files, options, runner), as_json)
+                failed = False
+            except N4AError as error:
+                # What was asked for wrongly is said at once; what went wrong at one look need not at the next.
+                if watch is None or (first and not isinstance(error, _MAY_PASS)):
+                    raise
+                print_error(error)
+                failed = True
             if watch is None:
                 return
+            first = False
             try:
                 sleep(watch)
             except KeyboardInterrupt:
+                if failed:
+                    raise typer.Exit(1) from None
                 return
 
 

@@ -16,6 +16,10 @@ from n4a_flows.monitoring import MonitoringReport
 from n4a_flows.reports import monitoring_markdown
 from n4a_flows.storage.clock import days_ago
 from n4a_flows.storage.places import located
+from n4a_flows.tasks.files import still_growing
+
+_SETTLE = 1.0
+"""Seconds between two looks at a file of laboratory values that was changed lately."""
 
 
 @flow(persist_result=False)
@@ -62,8 +66,12 @@ def _take_in(store: WorkspaceStoreBlock, options: MonitoringOptions) -> tuple[in
     columns = options.reference_columns
     if not columns and options.target is not None:
         columns = {options.target: options.target}
-    file = tasks.read_reference_values(options.reference_file, columns, options.id_column)
     where = located(options.reference_file)
+    if still_growing([where], _SETTLE):
+        # Half a number is a number: 1 of 12.5.
+        get_run_logger().warning("%s is still being written, and left for the next run.", where)
+        return 0, ["the file is still being written; it is left for the next run"]
+    file = tasks.read_reference_values(options.reference_file, columns, options.id_column)
     for reason in file.rejected:
         get_run_logger().warning("%s: %s", where, reason)
     added = [

@@ -28,6 +28,7 @@ from n4a_flows.flows.results import (
     released_rows,
     replicates_table,
     results_name,
+    without_copies,
     write_file,
     write_parquet,
 )
@@ -39,6 +40,7 @@ from n4a_flows.storage import ChainPackage, ScoredFile
 from n4a_flows.storage.errors import PlaceError, QuarantineError, WorkspaceError
 from n4a_flows.storage.exports import deliver
 from n4a_flows.storage.places import Place
+from n4a_flows.storage.texts import storable
 from n4a_flows.tasks.files import digests_of, list_spectra_files, move_to_quarantine, still_growing
 from n4a_flows.tasks.judging import Judging
 from n4a_flows.tasks.scoring import PendingFile, Reading, ScoredChunk, Together, refuse_unseen
@@ -107,7 +109,7 @@ def _predict_new_spectra(
     packages = {package.digest: package for package in loaded}
     refuse_checks_without_meaning(loaded, options)
     ready = digests_of([file for file in found if file not in growing], _left)
-    listed = [(str(file), digest) for file, digest in ready]
+    listed = [(storable(str(file)), digest) for file, digest in ready]
     digests = [digest for _, digest in listed]
     seen: dict[str, Collection[str]] = dict.fromkeys(packages, ())
     if not options.rescore:
@@ -121,11 +123,13 @@ def _predict_new_spectra(
     )
     new = samples.filter(pl.col("flow_run_id") == flow_run.id)
     batches = judge_new_samples(store, packages, counts.together, new, options, flow_run.id)
-    earlier = tasks.scored_batches(store, since=samples.select(pl.col("scored_at").min()).item())
+    sittings = samples["flow_run_id"].drop_nulls().unique().sort().to_list()
+    earlier = tasks.scored_batches(store, flow_run_ids=whole(sittings))
     units = {digest: unit_of(package.context) for digest, package in packages.items()}
     table = predictions_table(listed, samples, earlier, units)
     write_parquet(table, results)
-    released = released_rows(table, checked=bool(options.check_samples))
+    once = without_copies(table, listed)
+    released = released_rows(once, checked=bool(options.check_samples))
     replicates_path = None
     if all(batch.released for batch in batches):
         replicates_path = _write_for_lims(released, results, csv_path, options)
@@ -146,7 +150,7 @@ def _predict_new_spectra(
         csv_path=csv_path,
         replicates_path=replicates_path,
     )
-    held = len(table) - len(released) if csv_path or replicates_path else 0
+    held = len(once) - len(released) if csv_path or replicates_path else 0
     report = report_of(store, batches, summary, options, held)
     create_markdown_artifact(key="n4a-prediction", description="Prediction of new spectra", markdown=report)
     if options.quarantine == "move":
@@ -193,7 +197,7 @@ def _move_away(counts: _Counts, pending: Sequence[PendingFile]) -> None:
             try:
                 move_to_quarantine(file.where, counts.quarantined[file.path])
             except (WorkspaceError, PlaceError) as error:
-                get_run_logger().warning("%s", error)
+                get_run_logger().warning("%s", storable(str(error)))
 
 
 @dataclass
@@ -220,7 +224,7 @@ class _Counts:
 
 def _left(file: Path | Place, reason: str) -> None:
     """A file that vanished or cannot be opened."""
-    get_run_logger().warning("%s is left for the next run: %s", file, reason)
+    get_run_logger().warning("%s", storable(f"{file} is left for the next run: {reason}"))
 
 
 def _pending(ready: Sequence[tuple[Path | Place, str]], seen: Mapping[str, Collection[str]]) -> list[PendingFile]:

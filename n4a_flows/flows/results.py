@@ -50,6 +50,12 @@ def predictions_table(
     )
 
 
+def without_copies(table: pl.DataFrame, files: Sequence[tuple[str, str]]) -> pl.DataFrame:
+    """The rows of `predictions_table` with each spectrum once: of files with the same bytes, those of the first."""
+    first = {digest: path for path, digest in reversed(files)}
+    return table.filter(pl.col("file").is_in(list(first.values())))
+
+
 def released_rows(table: pl.DataFrame, *, checked: bool) -> pl.DataFrame:
     """The rows that a LIMS may have: none of a batch that was held back.
 

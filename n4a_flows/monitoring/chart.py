@@ -27,6 +27,7 @@ import numpy.typing as npt
 from scipy.special import ndtr
 
 from n4a_flows.monitoring.agreement import Agreement, Values, agreement, bias_limit, pairs
+from n4a_flows.storage.clock import naive_utc
 from n4a_flows.storage.errors import InvalidInputError
 
 Rule = Literal["action", "warning", "bias"]
@@ -165,7 +166,7 @@ def control_chart(
         raise InvalidInputError("The samples of a control chart must be in the order of time.")
     if error is not None and not (np.isfinite(error) and error > 0):
         raise InvalidInputError(f"The limits of a control chart need an error above zero, not {error!r}.")
-    start = 0 if since is None else bisect_left(scored_at, since)
+    start = 0 if since is None else bisect_left(scored_at, naive_utc(since))
     samples = _Samples(sample_ids, scored_at, unit)
     found = sorted(_crossings(samples, y_hat - y, error), key=lambda one: (one.members, one.rule))
     crossings = [

@@ -17,6 +17,7 @@ from n4a_flows.monitoring.chart import ACTION, ControlChart, Crossing, control_c
 from n4a_flows.monitoring.limits import Limits
 from n4a_flows.storage import ChainContext, LimitCrossing, WorkspaceStore, normalize_fold_key
 from n4a_flows.storage.chain_replay import AVERAGES, FINAL
+from n4a_flows.storage.clock import naive_utc
 from n4a_flows.storage.errors import UnknownIdError
 from n4a_flows.storage.json_values import canonical_json
 
@@ -125,7 +126,8 @@ def monitor(
     target
         Only this property.
     since
-        Only samples that were predicted then or later; naive UTC. What was crossed before and goes on is the same crossing still.
+        Only samples that were predicted then or later; naive UTC, or with a time zone. What was crossed before and goes on is
+        the same crossing still.
     confidence
         Of the limits of bias and slope.
 
@@ -155,7 +157,7 @@ def monitor(
     pairs = store.reference_pairs(chain, target).filter(pl.col("y").is_finite())
     if chain is not None and pairs.is_empty():
         store.get_chain_context(chain)
-    since = since or datetime.min
+    since = naive_utc(since) or datetime.min
     # Charts with recent samples, but all of their samples.
     pairs = pairs.filter(pl.col("scored_at").max().over("chain_digest", "target", "instrument", "product") >= since)
     chains = [_chain(store, frame, confidence, since) for frame in pairs.partition_by("chain_digest", "target")]

@@ -147,7 +147,7 @@ def correction_from_store(
     chain_id
         Id or alias.
     since
-        Only samples that were scored then or later; naive UTC.
+        Only samples that were scored then or later; naive UTC, or with a time zone.
     instrument
         Only samples that were measured on this one. Must be said when they come from several.
 

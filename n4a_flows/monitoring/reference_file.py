@@ -14,7 +14,7 @@ from n4a_flows.spectra.columns import ID_NAMES, MISSING
 from n4a_flows.spectra.contained import contained
 from n4a_flows.spectra.formats.excel import sheets
 from n4a_flows.spectra.header import number_of
-from n4a_flows.spectra.raw import Source
+from n4a_flows.spectra.raw import Source, text_of
 from n4a_flows.spectra.text import parse_text
 from n4a_flows.storage.errors import InvalidInputError, MissingFileError, N4AError
 from n4a_flows.storage.places import Place, located, read_bytes, size_of
@@ -117,7 +117,7 @@ def _tables(source: Source, names: Sequence[str]) -> Iterator[_Table]:
         if source.data.startswith(b"PAR1"):
             frame = pl.read_parquet(io.BytesIO(source.data))
             wanted = [name for name in frame.columns if name in names or name.lower() in ID_NAMES]
-            cells = [[_text(value) for value in frame[name].to_list()] for name in wanted]
+            cells = [[text_of(value) for value in frame[name].to_list()] for name in wanted]
             yield _Table(
                 wanted if set(names) <= set(wanted) else frame.columns, list(enumerate(zip(*cells, strict=True), 1))
             )
@@ -129,12 +129,6 @@ def _tables(source: Source, names: Sequence[str]) -> Iterator[_Table]:
         table = parse_text(source.data, str(source))
         rows = list(table.rows)
         yield _Table([name.strip() for name in rows[0][1]] if rows else [], rows[1:], table.decimal_comma)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return "" if value is None else str(value)
 
 
 def _values(file: Path | Place, table: _Table, columns: Mapping[str, str], id_column: str | None) -> ReferenceFile:

@@ -13,6 +13,7 @@ from n4a_flows.spectra.model import SIGNALS, RejectedRow, Spectra, first_duplica
 from n4a_flows.spectra.raw import RawSpectra, Source
 from n4a_flows.storage.axis import UNITS, Axis, Unit
 from n4a_flows.storage.errors import AxisError, SpectraError
+from n4a_flows.storage.texts import storable
 
 Values = npt.NDArray[np.float64]
 
@@ -131,16 +132,18 @@ def _array(given: npt.ArrayLike, source: Source, what: str) -> npt.NDArray[Any]:
 
 def _signal_column(raw: RawSpectra, source: Source) -> tuple[str | None, dict[int, str], list[str]]:
     """What a column `signal` says: one for all, why rows are not of the one that is asked for, and a note on several."""
-    column = [str(value) for value in raw.metadata.get("signal", ())]
-    known = sorted({value for value in column if value in SIGNALS})
-    if len(known) == 1 and len(set(column)) == 1:
-        return known[0], {}, []
-    if len(known) < 2:
-        return None, {}, []
+    name = next((name for name in raw.metadata if name.strip().lower() == "signal"), "")
+    column = [str(value).strip().lower() for value in raw.metadata.get(name, ())]
+    words = sorted({*column} - {""})
+    if not set(words) & set(SIGNALS):
+        return None, {}, []  # it is about something else
+    if len(set(column)) == 1:
+        return words[0], {}, []
     if source.signal is None:
-        return None, {}, [f"the column 'signal' says {' and '.join(known)}; nothing is known of all spectra"]
-    others = {i: value for i, value in enumerate(column) if value != source.signal}
-    return None, {i: f"its column 'signal' says {value!r}, not {source.signal}" for i, value in others.items()}, []
+        some = "" if len(words) > 1 else " of some spectra"
+        return None, {}, [f"the column {name!r} says {' and '.join(words)}{some}; nothing is known of all spectra"]
+    others = {i: value for i, value in enumerate(column) if value not in ("", source.signal)}
+    return None, {i: f"its column {name!r} says {value!r}, not {source.signal}" for i, value in others.items()}, []
 
 
 def _signal(found: str | None, source: Source) -> str | None:
@@ -227,8 +230,9 @@ def _axis(data: bytes, unit: Unit, *, said: bool) -> tuple[Axis, npt.NDArray[np.
 
 def _ids(raw: RawSpectra, source: Source, name: str, rows: Sequence[int]) -> list[str]:
     if raw.sample_ids is None:
+        name = storable(name)
         return [name] * len(rows) if raw.total == 1 else [f"{name}_{row}" for row in rows]
-    ids = [str(sample_id).strip() for sample_id in raw.sample_ids]
+    ids = [storable(str(sample_id).strip()) for sample_id in raw.sample_ids]
     if len(ids) != len(rows):
         raise SpectraError(f"{source} has {len(ids)} sample ids for {len(rows)} spectra; the file is damaged.")
     twice = first_duplicate([sample_id for sample_id in ids if sample_id])

@@ -22,7 +22,8 @@ _CORNER = re.compile(
     r"(?![a-z]).*",
     re.IGNORECASE | re.DOTALL,
 )
-_SAID_UNIT = re.compile(rf"(?<![a-z]){_UNIT}(?![a-z])", re.IGNORECASE)
+_SAID_UNIT = re.compile(rf"(?<![a-z])(?:{_UNIT})(?![a-z])", re.IGNORECASE)
+_WAVENUMBER = re.compile(r"wave[\s_-]{0,2}number", re.IGNORECASE)
 _SIGNALS = (
     (re.compile(r"absorbance|absorption|log\s*\(?\s*1\s*/\s*[rt]\s*\)?|\ba\.\s?u\.", re.IGNORECASE), "absorbance"),
     (re.compile(r"(?:%|percent)\W*(?:r\b|reflect)|reflect\w*\W*(?:%|percent)", re.IGNORECASE), "percent_reflectance"),
@@ -76,7 +77,7 @@ def points_of(
     if not affixed:
         return None
     (prefix, suffix), best = max(affixed.items(), key=lambda item: len(item[1]))
-    unit = unit_in(suffix) or ("nm" if prefix == "nm" else None)
+    unit = unit_in(suffix) or unit_in(prefix)
     if len(best) < 2 or not plausible([value for _, value in best], unit):
         return None
     return _points(best, unit)
@@ -111,10 +112,10 @@ def is_corner(text: str) -> bool:
 
 
 def unit_in(text: str) -> Unit | None:
-    """The unit of an axis that a text names."""
+    """The unit of an axis that a text names; wavenumbers are in cm-1 where it does not say."""
     found = _SAID_UNIT.search(text[:_LOOK])
     if not found:
-        return None
+        return "cm-1" if _WAVENUMBER.search(text[:_LOOK]) else None
     word = found[0].lower()
     if "cm" in word:
         return "cm-1"

@@ -43,6 +43,15 @@ class Source:
         return self.fetched_from or str(self.path)
 
 
+def text_of(value: object) -> str:
+    """What a cell says: bytes are UTF-8, a whole number has no decimals whatever type it came in, and None says nothing."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return "" if value is None else str(value)
+
+
 @dataclass(frozen=True)
 class RawSpectra:
     """What a file says, as a reader found it; `guards.checked` makes `Spectra` of it or refuses it.

@@ -103,19 +103,32 @@ def _encoding(data: bytes, source: str) -> str:
 
 def _dialect(sample: str, *, whole: bool) -> tuple[str, bool]:
     """The delimiter, and whether numbers have a decimal comma."""
-    if not any(sign in sample for sign in ";\t|"):
-        if "," in sample:
-            return ",", False
-        return " ", False
     lines = [line for line in sample.splitlines() if line.strip()]
     lines = (lines if whole or len(lines) < 2 else lines[:-1])[:200]
+    if not any(sign in sample for sign in ";\t|"):
+        if "," not in sample:
+            return " ", False
+        return (" ", True) if _spaced(lines) else (",", False)
     delimiter = max("\t;|,", key=lambda sign: _evenness(lines, sign))
     if delimiter == ",":
         return delimiter, False
-    fields = [field for line in lines for field in line.split(delimiter)]
-    commas = sum(1 for field in fields if _COMMA_NUMBER.fullmatch(field))
-    points = sum(1 for field in fields if _POINT_NUMBER.fullmatch(field))
-    return delimiter, commas > points
+    # The first column may hold ids such as 1.10, which are no numbers: it is asked when the others do not say.
+    balance = others = 0
+    for line in lines:
+        first, *rest = line.split(delimiter)
+        others += sum(map(_comma_or_point, rest))
+        balance += _comma_or_point(first)
+    return delimiter, (others or balance) > 0
+
+
+def _comma_or_point(field: str) -> int:
+    return 1 if _COMMA_NUMBER.fullmatch(field) else -1 if _POINT_NUMBER.fullmatch(field) else 0
+
+
+def _spaced(lines: list[str]) -> bool:
+    """Whether these are numbers with decimal commas between spaces; a first line may be names."""
+    rows = [line.split() for line in (lines[1:] or lines)]
+    return all(len(row) > 1 and all(_COMMA_NUMBER.fullmatch(field) or field.isdigit() for field in row) for row in rows)
 
 
 def _evenness(lines: list[str], delimiter: str) -> tuple[int, int]:

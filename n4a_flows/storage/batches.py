@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from n4a_flows.storage.chains import ChainContext
-from n4a_flows.storage.clock import now
+from n4a_flows.storage.clock import naive_utc, now
 from n4a_flows.storage.errors import InvalidInputError
 from n4a_flows.storage.json_values import to_json
 from n4a_flows.storage.late_polars import pl
@@ -69,10 +69,12 @@ def record(session: Session, chain: ChainContext, batch: ScoredBatch, flow_run_i
     return batch_id
 
 
-def batches(session: Session, chain_id: str | None, since: datetime | None) -> pl.DataFrame:
+def batches(
+    session: Session, chain_id: str | None, since: datetime | None, flow_run_ids: Sequence[str] | None
+) -> pl.DataFrame:
     """Batches in the order they were recorded."""
     return session.frame(
         "SELECT * FROM scored_batches WHERE (?::VARCHAR IS NULL OR chain_id = ?) AND (?::TIMESTAMP IS NULL OR scored_at >= ?) "
-        "ORDER BY scored_at, rowid",
-        [chain_id, chain_id, since, since],
+        "AND (?::VARCHAR[] IS NULL OR flow_run_id IN (SELECT unnest(?::VARCHAR[]))) ORDER BY rowid",
+        [chain_id, chain_id, *[naive_utc(since)] * 2, *[None if flow_run_ids is None else list(flow_run_ids)] * 2],
     )

@@ -101,7 +101,7 @@ def _delete(session: Session, table: str, where: str, parameters: Sequence[Any])
 def trim_run(
     session: Session, files: ArtifactFiles, run_id: str, dataset_name: str, winning_pipeline_ids: Sequence[str]
 ) -> int:
-    """Give up the artifacts of a run's chains that neither a stored prediction nor a winner needs; returns the files that go.
+    """Give up the artifacts of a run's chains that no stored prediction, winner or alias needs; returns the files that go.
 
     A trimmed chain keeps its document, so replaying it says what is missing rather than predicting with less.
     """
@@ -112,8 +112,10 @@ def trim_run(
         "WHERE p.run_id = ? AND p.dataset_name = ?",
         [run_id, dataset_name],
     )
+    named = {chain_id for _, chain_id, _ in aliases.protected(session)}
     for chain in chains:
-        _trim(session, chain, winner=chain["pipeline_id"] in set(winning_pipeline_ids))
+        if chain["chain_id"] not in named:
+            _trim(session, chain, winner=chain["pipeline_id"] in set(winning_pipeline_ids))
     return gc.collect_released(session, files)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from n4a_flows.storage.clock import now
+from n4a_flows.storage.clock import naive_utc, now
 from n4a_flows.storage.json_values import to_json
 from n4a_flows.storage.late_polars import pl
 from n4a_flows.storage.session import Session
@@ -73,5 +73,5 @@ def crossings(session: Session, chain_id: str | None, since: datetime | None) ->
     return session.frame(
         "SELECT * FROM limit_crossings WHERE (?::VARCHAR IS NULL OR chain_id = ?) AND (?::TIMESTAMP IS NULL OR found_at >= ?) "
         "ORDER BY found_at, began_at, rowid",
-        [chain_id, chain_id, since, since],
+        [chain_id, chain_id, naive_utc(since), naive_utc(since)],
     )

@@ -19,7 +19,7 @@ from typing import Any
 
 from n4a_flows.storage.artifact_files import ArtifactFiles
 from n4a_flows.storage.backup import refuse_during_backup
-from n4a_flows.storage.clock import now
+from n4a_flows.storage.clock import before, now
 from n4a_flows.storage.durable_files import TEMPORARY_PREFIX
 from n4a_flows.storage.errors import ArtifactMissingError, InvalidInputError
 from n4a_flows.storage.json_values import canonical_json
@@ -144,7 +144,7 @@ def plan(session: Session, files: ArtifactFiles, grace: timedelta) -> GcPlan:
         raise InvalidInputError(f"The grace period must not be negative, but is {grace}.")
     refuse_missing(session, files)
     made_at = now()
-    saved_before = made_at - grace
+    saved_before = before(made_at, grace)
     garbage = tuple(_garbage(session, saved_before))
     orphans, foreign = _unnamed(session, files, saved_before)
     going = [*_only_named_by(session, garbage), *(item.path for item in orphans)]

@@ -12,7 +12,7 @@ from datetime import datetime
 from numbers import Real
 from typing import Any
 
-from n4a_flows.storage.clock import now
+from n4a_flows.storage.clock import naive_utc, now
 from n4a_flows.storage.errors import InvalidInputError
 from n4a_flows.storage.late_polars import pl
 from n4a_flows.storage.session import Session
@@ -64,7 +64,10 @@ def latest(session: Session, target: str | None, sample_ids: Sequence[str] | Non
 
 
 def pairs(session: Session, chain_id: str | None, target: str | None, since: datetime | None) -> pl.DataFrame:
-    """Predicted numbers beside the laboratory value of their sample; of a file scored twice by a chain digest, the latest."""
+    """Predicted numbers beside the laboratory value of their sample.
+
+    Of a file that a chain digest scored twice, and of a sample of a file whose bytes changed under its path, the latest counts.
+    """
     terms, parameters = _terms(**{"f.target": target})
     if chain_id is not None:
         # Equal chains score a file once: what one of them predicted, the others would have predicted too.
@@ -75,16 +78,18 @@ def pairs(session: Session, chain_id: str | None, target: str | None, since: dat
         parameters += [chain_id, chain_id]
     if since is not None:
         terms.append("f.scored_at >= ?")
-        parameters.append(since)
+        parameters.append(naive_utc(since))
     return session.frame(
         "WITH files AS (SELECT *, rowid AS place FROM scored_files WHERE status = 'scored' QUALIFY row_number() OVER "
-        "(PARTITION BY chain_digest, target, file_digest ORDER BY scored_at DESC, rowid DESC) = 1) "
+        "(PARTITION BY chain_digest, target, file_digest ORDER BY rowid DESC) = 1) "
+        "SELECT * EXCLUDE (place) FROM ("
         "SELECT s.sample_id, f.target, s.y, r.value AS reference, s.verdict, f.chain_id, f.chain_digest, "
         "json_extract_string(f.detail, '$.instrument') AS instrument, json_extract_string(f.detail, '$.product') AS product, "
-        "f.path, s.position, f.scored_at, r.added_at "
+        "f.path, s.position, f.scored_at, r.added_at, f.place "
         "FROM files f JOIN scored_samples s USING (scoring_id) "
         f"JOIN ({_LATEST}) r ON r.sample_id = s.sample_id AND r.target = f.target"
-        f"{_where([*terms, 's.y IS NOT NULL'])} ORDER BY f.scored_at, f.place, s.position",
+        f"{_where(terms)} QUALIFY f.place = max(f.place) OVER (PARTITION BY f.chain_digest, f.target, f.path, s.sample_id)) "
+        "WHERE y IS NOT NULL ORDER BY scored_at, place, position",
         parameters,
     )
 

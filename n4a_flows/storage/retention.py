@@ -10,7 +10,7 @@ import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from n4a_flows.storage import aliases, cleanup
@@ -219,7 +219,7 @@ def _kept_whole(runs: Sequence[dict[str, Any]], policy: RetentionPolicy, moment:
             reasons.setdefault(run["run_id"], reason)
 
     def within(days: float, of: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [run for run in of if run["created_at"] >= moment - timedelta(days=days)]
+        return [run for run in of if (moment - run["created_at"]).total_seconds() <= days * 86_400]
 
     ended = [run for run in runs if run["status"] in ("completed", "failed")]
     keep((run for run in runs if run not in ended), _BY_STATUS)

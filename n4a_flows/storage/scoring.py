@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,7 +11,8 @@ from typing import Any, Literal
 
 from n4a_flows.storage.chain_replay import REPLAY_VERSION
 from n4a_flows.storage.chains import ChainContext
-from n4a_flows.storage.clock import now
+from n4a_flows.storage.clock import naive_utc, now
+from n4a_flows.storage.errors import InvalidInputError
 from n4a_flows.storage.identity import new_id
 from n4a_flows.storage.json_values import to_json
 from n4a_flows.storage.late_polars import pl
@@ -30,7 +32,7 @@ class ScoredSample:
     sample_id
         Name of the sample.
     y
-        The predicted value in the unit of the target, or a class label; None when the spectrum was rejected.
+        The predicted value in the unit of the target, a finite number, or a class label; None when the spectrum was rejected.
     verdict, reasons
         How far the prediction can be trusted, and why.
     detail
@@ -71,7 +73,13 @@ class ScoredFile:
 
 
 def record(session: Session, chain: ChainContext, files: Sequence[ScoredFile], flow_run_id: str | None) -> None:
-    """Add files and their samples to the ledger; one whose bytes have changed under its name notes which ones it revises."""
+    """Add files and their samples to the ledger; one whose bytes have changed under its name notes which ones it revises.
+
+    Raises
+    ------
+    InvalidInputError
+        When what is predicted for a sample is neither one finite number nor a label, or a text or detail cannot be kept.
+    """
     scored_at = now()
     revised = _earlier(session, chain.digest, files)
     for file in files:
@@ -102,7 +110,7 @@ def record(session: Session, chain: ChainContext, files: Sequence[ScoredFile], f
                     "scoring_id": scoring_id,
                     "position": position,
                     "sample_id": sample.sample_id,
-                    "y": None if label is not None or sample.y is None else float(sample.y),
+                    "y": None if label is not None or sample.y is None else _number(sample),
                     "label": label,
                     "verdict": sample.verdict,
                     "reasons": to_json(list(sample.reasons), "sample's reasons"),
@@ -121,10 +129,23 @@ def record(session: Session, chain: ChainContext, files: Sequence[ScoredFile], f
     )
 
 
+def _number(sample: ScoredSample) -> float:
+    try:
+        number = float(sample.y)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidInputError(
+            f"What is predicted for sample {sample.sample_id!r} must be one finite number, a label, or None for a rejected "
+            f"spectrum, not {sample.y!r}."
+        )
+    return number
+
+
 def _earlier(session: Session, chain_digest: str, files: Sequence[ScoredFile]) -> dict[str, dict[str, str]]:
     """Of files that the chain has seen under the same path with other bytes, the digest of those."""
     rows = session.rows(
-        "SELECT path, arg_max(file_digest, scored_at) FROM scored_files WHERE chain_digest = ? "
+        "SELECT path, arg_max(file_digest, rowid) FROM scored_files WHERE chain_digest = ? "
         "AND path IN (SELECT unnest(?::VARCHAR[])) GROUP BY path",
         [chain_digest, [file.path for file in files]],
     )
@@ -142,8 +163,7 @@ def digests(
     """Status of files that a chain digest has seen, by file digest; the latest one counts."""
     asked = "" if file_digests is None else " AND file_digest IN (SELECT unnest(?::VARCHAR[]))"
     rows = session.rows(
-        "SELECT file_digest, arg_max(status, (scored_at, rowid)), "
-        "arg_max(json_extract_string(detail, '$.readers'), (scored_at, rowid)) "
+        "SELECT file_digest, arg_max(status, rowid), arg_max(json_extract_string(detail, '$.readers'), rowid) "
         f"FROM scored_files WHERE chain_digest = ? AND replay_version = ?{asked} GROUP BY file_digest",
         [chain_digest, REPLAY_VERSION, *([] if file_digests is None else [list(file_digests)])],
     )
@@ -157,7 +177,7 @@ def digests(
 def files(session: Session, chain_id: str | None, status: str | None, since: datetime | None) -> pl.DataFrame:
     """Scored files in the order they were recorded."""
     where, parameters = _conditions(chain_id=chain_id, status=status, since=since)
-    return session.frame(f"SELECT * FROM scored_files f{where} ORDER BY f.scored_at, f.rowid", parameters)
+    return session.frame(f"SELECT * FROM scored_files f{where} ORDER BY f.rowid", parameters)
 
 
 def samples(
@@ -172,7 +192,7 @@ def samples(
         "SELECT f.path, f.file_digest, f.chain_id, f.chain_digest, s.position, s.sample_id, f.target, s.y, s.label, s.verdict, "
         "s.reasons, s.detail, f.flow_run_id, f.scored_at, f.scoring_id "
         "FROM scored_samples s JOIN scored_files f USING (scoring_id) "
-        f"{where} ORDER BY f.scored_at, f.rowid, s.position",
+        f"{where} ORDER BY f.rowid, s.position",
         parameters,
     )
 
@@ -180,6 +200,6 @@ def samples(
 def _conditions(
     chain_id: str | None = None, status: str | None = None, since: datetime | None = None
 ) -> tuple[str, list[Any]]:
-    terms = {"f.chain_id = ?": chain_id, "f.status = ?": status, "f.scored_at >= ?": since}
+    terms = {"f.chain_id = ?": chain_id, "f.status = ?": status, "f.scored_at >= ?": naive_utc(since)}
     asked = {term: value for term, value in terms.items() if value is not None}
     return (f" WHERE {' AND '.join(asked)}" if asked else ""), list(asked.values())

@@ -8,12 +8,14 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from n4a_flows.spectra import known_suffixes
 from n4a_flows.storage.errors import InvalidInputError, MissingFileError, N4AError, WorkspaceError
 from n4a_flows.storage.places import Place, located
+from n4a_flows.storage.texts import storable
 
 QUARANTINE = "quarantine"
 """Folder beside a bad file that it is moved to on request; folders of this name are not searched."""
@@ -126,10 +128,12 @@ def move_to_quarantine(path: Path | Place, reason: str) -> Path | Place:
             number += 1
             target = folder / f"{path.stem}-{number}{path.suffix}"
         # The reason first: a file in quarantine never lies there without.
-        target.with_name(target.name + ".reason.txt").write_text(f"{path}\n{reason}\n", encoding="utf-8")
+        told = storable(f"{path}\n{reason}\n")
+        target.with_name(target.name + ".reason.txt").write_text(told, encoding="utf-8")
         path.rename(target)
     except OSError as error:
-        target.with_name(target.name + ".reason.txt").unlink(missing_ok=True)
+        with suppress(OSError):
+            target.with_name(target.name + ".reason.txt").unlink()
         raise WorkspaceError(f"{path} cannot be moved to {folder}: {error.strerror or error}.") from error
     return target
 
@@ -217,9 +221,16 @@ def _below(folder: str | Path, suffixes: Collection[str]) -> Iterator[Path]:
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _below(entry.path, suffixes)
-        elif os.path.splitext(entry.name)[1].lower() in suffixes and entry.is_file():
+        elif os.path.splitext(entry.name)[1].lower() in suffixes and _is_file(entry):
             yield Path(entry.path)
 
 
 def _is_candidate(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".")
+    return not path.name.startswith(".") and _is_file(path)
+
+
+def _is_file(found: Path | os.DirEntry[str]) -> bool:
+    try:
+        return found.is_file()
+    except OSError:  # links that lead to each other
+        return False

@@ -6,7 +6,7 @@ import heapq
 import math
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from n4a_flows.reports.prediction_figures import MOST_SPECTRA, DrawnSpectrum
 from n4a_flows.reports.prediction_rows import furthest_beyond
 from n4a_flows.storage import Axis, ChainContext, ChainPackage, Predictor
 from n4a_flows.storage.codecs import Trust
+from n4a_flows.storage.errors import InvalidInputError
 
 _MOST_SCORERS = 8
 _scorers: dict[tuple[Any, ...], Scorer] = {}
@@ -68,6 +69,10 @@ class Said:
     tally: BatchTally | None = None
 
 
+class SeveralTargetsError(InvalidInputError):
+    """A chain predicts several targets at once; the ledger has one number, or one label, for each sample."""
+
+
 class Scorer:
     """Predicts with a chain, and judges where it has limits.
 
@@ -91,17 +96,25 @@ class Scorer:
         return self._predictor.context
 
     def say(self, X: npt.NDArray[np.float64], axis: Axis) -> Said:
-        """Predict and judge spectra; what the operators of the chain raise is raised."""
+        """Predict and judge spectra; what the operators of the chain raise is raised.
+
+        Raises
+        ------
+        SeveralTargetsError
+            When the chain predicts more than one target.
+        """
         axis = self.context.axis or axis
         if self._judge is None:
-            y = self._predictor.predict(X, axis).tolist()
-            return Said(y, [None] * len(y), [()] * len(y), [{}] * len(y))
+            predicted = _one_target(self.context.chain_id, self._predictor.predict(X, axis))
+            n = len(predicted)
+            return _where_finite(Said(predicted.tolist(), [None] * n, [()] * n, [{}] * n), predicted)
         judged = self._judge.predict(X, axis)
         y = [
             None if verdict == "rejected" else value
             for value, verdict in zip(judged.y.tolist(), judged.verdicts, strict=True)
         ]
-        return Said(y, judged.verdicts, judged.reasons, _details(judged), self._odd(judged), judged.tally)
+        said = Said(y, judged.verdicts, judged.reasons, _details(judged), self._odd(judged), judged.tally)
+        return _where_finite(said, judged.y)
 
     def rejected(self, n: int) -> BatchTally | None:
         """The tally of n spectra that do not even reach the chain; None without limits."""
@@ -113,6 +126,27 @@ class Scorer:
         severity = ranks + beyond / (1 + beyond)
         worst = np.argsort(-severity, kind="stable")[:MOST_SPECTRA]
         return [(int(row), float(severity[row])) for row in worst if ranks[row]]
+
+
+def _one_target(chain_id: str, predicted: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if predicted.ndim != 1:
+        raise SeveralTargetsError(
+            f"Chain {chain_id} predicts {predicted.shape[1]} targets at once, which are not scored file by file: train a chain for "
+            "each, or predict with load_predictor."
+        )
+    return predicted
+
+
+def _where_finite(said: Said, predicted: npt.NDArray[Any]) -> Said:
+    """The same, with spectra rejected for which the chain gives no number."""
+    if predicted.dtype.kind != "f" or (finite := np.isfinite(predicted)).all():
+        return said
+    verdicts, reasons = list(said.verdicts), list(said.reasons)
+    for row in np.flatnonzero(~finite).tolist():
+        if verdicts[row] != "rejected":
+            verdicts[row], reasons[row] = "rejected", ("the chain predicts no finite number",)
+    y = [value if sure else None for value, sure in zip(said.y, finite.tolist(), strict=True)]
+    return replace(said, y=y, verdicts=verdicts, reasons=reasons)
 
 
 def worst(spectra: Iterable[DrawnSpectrum]) -> list[DrawnSpectrum]:

@@ -26,8 +26,9 @@ from n4a_flows.storage.errors import (
     WorkerError,
 )
 from n4a_flows.storage.places import Place
+from n4a_flows.storage.texts import storable
 from n4a_flows.tasks.files import file_digest
-from n4a_flows.tasks.judging import AS_USUAL, Judging, Said, Scorer, scorer, worst
+from n4a_flows.tasks.judging import AS_USUAL, Judging, Said, Scorer, SeveralTargetsError, scorer, worst
 
 _MOST_SPOILERS = 100
 """Spectra of a file for which a chain may fail while the others of the file are predicted."""
@@ -43,8 +44,8 @@ class PendingFile:
 
     @property
     def path(self) -> str:
-        """Where it is, as the ledger has it: without credentials."""
-        return str(self.where)
+        """Where it is, as the ledger has it: without credentials, and with what is no UTF-8 in its name escaped."""
+        return storable(str(self.where))
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def score(
 
     A file that cannot be read, or that does not suit a chain, comes back as quarantined with the reason. One that
     vanished or changed while it was read is postponed: what was read may not belong to the digest under which it
-    would be recorded.
+    would be recorded. `SeveralTargetsError` is raised for a chain that predicts several targets at once.
     """
     scorers = {package.digest: scorer(package, trust, allowed_modules, judging) for package in packages}
     chunk = ScoredChunk(len(files), {})
@@ -222,6 +223,8 @@ def _predictions(
         try:
             # All at once: a prediction costs little more for a thousand spectra than for one.
             return [(places, _say(chain, [matched[place] for place in places]))]
+        except SeveralTargetsError:
+            raise
         # One spectrum may spoil the others' prediction: then each file is predicted by itself.
         except Exception:  # noqa: BLE001
             pass
@@ -239,6 +242,8 @@ def _attempt(chain: Scorer, matched: tuple[Spectra, Matched]) -> Said | str:
     """What the chain says of the spectra of a file; or why it says nothing."""
     try:
         return _say(chain, [matched])
+    except SeveralTargetsError:
+        raise
     except Exception as error:  # noqa: BLE001 - operators are anybody's classes
         return str(error) if isinstance(error, N4AError) else f"{type(error).__name__}: {error}"
 
@@ -302,4 +307,5 @@ def _scored(
 
 
 def _quarantined(file: PendingFile, reason: str, reading: Reading) -> ScoredFile:
-    return ScoredFile(file.path, file.digest, "quarantined", reason, [], {**reading.about, "readers": reading.readers})
+    detail = {**reading.about, "readers": reading.readers}
+    return ScoredFile(file.path, file.digest, "quarantined", storable(reason), [], detail)

@@ -167,6 +167,28 @@ def test_a_wrong_option_of_training_is_one_line_and_makes_nothing(
     assert not (tmp_path / "ws").exists()
 
 
+@pytest.mark.parametrize("looks", [1, 2])
+def test_a_look_that_fails_does_not_end_the_watch(
+    command: Callable[..., str], tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    runner = PipelineRunner(tmp_path / "ws")
+    runner.run(["sklearn.cross_decomposition.PLSRegression"], "tecator", "fat")
+    write_incoming(load_tecator().take(range(2)), tmp_path / "incoming")
+    left = iter(range(looks - 1))
+
+    def pause(seconds: float) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(flows, "sleep", pause)
+    arguments = ["predict", str(runner.last_recorded[0].chain_id), tmp_path / "incoming", "-w", tmp_path / "ws"]
+    said = command(*arguments, "--watch", "60", "-o", "check_samples={QC1: 999}", code=1 if looks == 1 else 0)
+    assert ("QC1" in said) if looks == 1 else ("0 scored, 3 skipped" in said)
+    assert "no_such_option" in command(*arguments, "--watch", "60", "-o", "no_such_option=1", code=1), (
+        "a mistake ends it"
+    )
+
+
 def test_predict_looks_again_until_it_is_interrupted(
     command: Callable[..., str], tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

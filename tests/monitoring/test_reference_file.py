@@ -87,3 +87,9 @@ def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
         read_reference_values(tmp_path / "nothing.csv", COLUMNS)
     with pytest.raises(InvalidInputError, match="cannot be read"):
         read_reference_values(tmp_path, COLUMNS)
+
+
+def test_ids_with_a_point_beside_values_with_a_comma(tmp_path: Path) -> None:
+    (tmp_path / "lab.csv").write_text("sample_id;fat\n1.1;12,5\n1.2;13,5\n")
+    found = read_reference_values(tmp_path / "lab.csv", {"fat": "fat"})
+    assert (found.values, found.rejected) == ({"fat": {"1.1": 12.5, "1.2": 13.5}}, ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -132,3 +133,30 @@ def test_a_chain_is_corrected_by_a_task(block: WorkspaceStoreBlock, chain: str, 
     before, after = (tasks.replay_chain(block, each, scored.X) for each in (chain, corrected))
     assert np.allclose(after - before, after[0] - before[0])
     assert after[0] - before[0] == pytest.approx(3.0, abs=1.5)
+
+
+def test_a_file_that_somebody_is_writing_is_left_for_the_next_run(
+    block: WorkspaceStoreBlock, chain: str, scored: Spectra, tmp_path: Path
+) -> None:
+    file = lab_file(tmp_path / "lab.csv", scored)
+    whole = file.read_text()
+    options = MonitoringOptions(reference_file=file, reference_columns={"fat": "Fett"}, id_column="Probe")
+    done = threading.Event()
+
+    def write() -> None:
+        for end in range(30, len(whole)):
+            file.write_text(whole[:end])
+            if done.wait(0.1):
+                return
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        summary = monitor(block, options)
+    finally:
+        done.set()
+        writer.join()
+    assert summary.values_added == 0
+    assert "still being written" in summary.values_rejected[0]
+    file.write_text(whole)
+    assert monitor(block, options).values_added == 40

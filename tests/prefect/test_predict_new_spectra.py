@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -328,3 +331,36 @@ def test_a_declared_signal_is_converted_and_said_so(
         samples = store.scored_samples(chain)
     np.testing.assert_allclose(samples["y"].to_numpy(), expected, rtol=1e-9)
     assert "percent_reflectance to absorbance" in samples["detail"][0]
+
+
+def test_odd_entries_of_a_folder_do_not_stop_the_others(
+    block: WorkspaceStoreBlock, chain: str, incoming: Path, new_spectra: Spectra, write_csv: Callable[..., None]
+) -> None:
+    first = next(incoming.glob("[!b]*.csv"))
+    odd, bad = os.fsencode(incoming) + b"/m\xfcller.csv", os.fsencode(incoming) + b"/br\xfcche.csv"
+    os.rename(first, odd)
+    os.rename(incoming / "broken.csv", bad)
+    (incoming / "loop.csv").symlink_to("loop.csv")
+    (incoming / "gone.csv").symlink_to("nothing.csv")
+    (incoming / "dir.csv").mkdir()
+    os.mkfifo(incoming / "pipe.csv")
+
+    summary = predict_new_spectra(block, chain, incoming, PredictionOptions(quarantine="move", csv_file="lims.csv"))
+
+    assert (summary.scored, summary.quarantined, summary.postponed) == (5, 1, 0)
+    assert r"br\udcfcche.csv" in summary.quarantined_files[0].path
+    assert not os.path.exists(bad)
+    names = {Path(name).name for name in pl.read_parquet(summary.predictions_path)["file"]}
+    assert r"m\udcfcller.csv" in names
+    assert len(pl.read_csv(summary.csv_path)) == 5
+
+
+def test_a_copy_is_no_replicate(block: WorkspaceStoreBlock, chain: str, incoming: Path, tmp_path: Path) -> None:
+    file = next(incoming.glob("[!b]*.csv"))
+    shutil.copy(file, incoming / "a copy.csv")
+    options = PredictionOptions(csv_file="lims.csv", replicate_pattern=f"^({re.escape(file.stem)})")
+    summary = predict_new_spectra(block, chain, incoming, options)
+    replicates = pl.read_csv(summary.replicates_path)
+    assert replicates["n"].to_list() == [1] * 5
+    assert len(pl.read_csv(summary.csv_path)) == 5
+    assert len(pl.read_parquet(summary.predictions_path)) == 6, "under both names"

@@ -10,6 +10,7 @@ import pytest
 from n4a_flows.monitoring import Judge, Limits
 from n4a_flows.spectra import Axis, Spectra
 from n4a_flows.storage import ChainPackage, WorkspaceStore
+from n4a_flows.storage.errors import InvalidInputError
 from n4a_flows.tasks.files import file_digest
 from n4a_flows.tasks.scoring import PendingFile, ScoredChunk, score
 from n4a_flows.training import PipelineRunner
@@ -155,3 +156,48 @@ def test_spectra_for_which_the_chain_fails_are_rejected_and_the_others_predicted
     tally = chunk.together[package.digest].tally
     assert tally is not None
     assert tally.counts["rejected"] == 2
+
+
+class Odd:
+    """A model that gives what it is told."""
+
+    def __init__(self, y: np.ndarray) -> None:
+        self.y = y
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        return self.y[: len(X)]
+
+
+def _chain_of(store: WorkspaceStore, y: np.ndarray, axis: Axis) -> ChainPackage:
+    run_id = store.begin_run("by hand", {}, [])
+    pipeline_id = store.begin_pipeline(run_id, "odd", [], {}, "d", "h")
+    model = store.save_artifact(Odd(y), "Odd", "model")
+    steps = [{"step_idx": 1, "operator_class": "Odd", "params": {}}]
+    return store.chain_package(
+        store.save_chain(
+            pipeline_id, steps, 1, "Odd", "", "per_fold", {"fold_final": model}, {}, axis=axis, target="fat"
+        )
+    )
+
+
+def test_what_is_no_finite_number_is_rejected(tmp_path: Path, incoming: Path, new_spectra: Spectra) -> None:
+    file = next(incoming.glob("[!b]*.csv"))
+    with WorkspaceStore(tmp_path / "ws", trust="all") as store:
+        package = _chain_of(store, np.array([np.nan]), new_spectra.axis)
+    chunk = score([package], [PendingFile(file, file_digest(file), (package.digest,))], "all", ())
+    (result,) = chunk.files[package.digest]
+    (sample,) = result.samples
+    assert (result.status, sample.y, sample.verdict) == ("scored", None, "rejected")
+    assert sample.reasons == ("the chain predicts no finite number",)
+
+
+def test_a_chain_of_several_targets_is_refused_and_no_file_is_blamed(
+    tmp_path: Path, incoming: Path, new_spectra: Spectra
+) -> None:
+    files = sorted(incoming.glob("[!b]*.csv"))
+    with WorkspaceStore(tmp_path / "ws", trust="all") as store:
+        package = _chain_of(store, np.ones((9, 2)), new_spectra.axis)
+    for some in (files, files[:1]):
+        pending = [PendingFile(path, file_digest(path), (package.digest,)) for path in some]
+        with pytest.raises(InvalidInputError, match="predicts 2 targets at once"):
+            score([package], pending, "all", ())

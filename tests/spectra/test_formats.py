@@ -266,3 +266,30 @@ def test_a_reader_of_somebody_else_plugs_in_and_passes_the_guards(write, tmp_pat
     assert "took longer than 0.5 s" in said[3]
     assert "lab 7" in said[4]
     assert "'.lab'" in said[4]
+
+
+@pytest.mark.parametrize(
+    ("ids", "texts"),
+    [
+        (np.array([b"a1", b"a2", "ä".encode(), b"a4", b"a5"]), ["a1", "a2", "ä", "a4", "a5"]),
+        (np.array([101.0, 102.0, 103.5, 104.0, 105.0]), ["101", "102", "103.5", "104", "105"]),
+        (np.array(["a\udcfc", "b", "c", "d", "e"]), ["a\\udcfc", "b", "c", "d", "e"]),
+    ],
+)
+def test_ids_are_the_texts_that_a_laboratory_would_write(
+    write, tmp_path: Path, ids: np.ndarray, texts: list[str]
+) -> None:
+    made_npz = read_spectra(write(made.npz(sample_ids=ids, signal=np.array(b"absorbance")), "ids.npz"))
+    assert made_npz.sample_ids == texts
+    assert made_npz.signal == "absorbance"
+    if "\\" in texts[0]:
+        return
+    table = pa.table({"id": ids.tolist(), **{str(w): np.arange(5.0) + w / 100 for w in range(850, 900, 10)}})
+    pq.write_table(table, tmp_path / "ids.parquet")
+    assert read_spectra(tmp_path / "ids.parquet").sample_ids == texts
+
+
+@pytest.mark.parametrize(("key", "unit"), [("wavenumbers", "cm-1"), ("wavelengths", "nm"), ("nm", "nm")])
+def test_the_name_of_the_axis_in_an_archive_says_its_unit(write, key: str, unit: str) -> None:
+    axis = np.linspace(1000.0, 2000.0, 100)
+    assert read_spectra(write(made.npz(axis=None, unit=None, **{key: axis}), "axis.npz")).axis.unit == unit

@@ -130,6 +130,35 @@ def test_two_columns(write, head: str, signal: str | None, unit: str) -> None:
     assert (spectra.n_points, spectra.signal, spectra.axis.unit) == (80, signal, unit)
 
 
+@pytest.mark.parametrize(
+    "head", ["Wavenumber (cm-1),s1,s2", "wavenumber [1/cm],s1,s2", "Wave number,s1,s2", "wn / cm^-1,s1,s2"]
+)
+@pytest.mark.parametrize("first", [400, 4000])
+def test_wavenumbers_are_in_cm(write, head: str, first: int) -> None:
+    points = range(first, first + 550, 50)
+    text = head + "\n" + "".join(f"{w},{0.2 + w / 1e4:.4f},{0.3 + w / 1e4:.4f}\n" for w in points)
+    spectra = read_spectra(write(text))
+    assert (spectra.axis.unit, spectra.axis.values.tolist()) == ("cm-1", list(points))
+    assert read_spectra(write(text), unit="cm-1").sample_ids == ["s1", "s2"]
+    with pytest.raises(SpectraError, match="has its axis in cm-1, as it says itself"):
+        read_spectra(write(text), unit="um")
+
+
+def test_names_of_points_that_are_wavenumbers(write) -> None:
+    assert read_spectra(write("id,wavenumber_800,wavenumber_850,wavenumber_900\na,1,2,3\n")).axis.unit == "cm-1"
+    assert read_spectra(write("wavelength or spectrum,800,850,900\na,1,2,3\n")).axis.unit == "nm"
+
+
+@pytest.mark.parametrize("head", ["", "wavelength absorbance\n"])
+@pytest.mark.parametrize("first", ["{}", "{},5"])
+def test_spaces_between_numbers_with_decimal_commas(write, head: str, first: str) -> None:
+    text = head + "".join(f"{first.format(w)}  0,{w}\n" for w in range(850, 950, 10))
+    spectra = read_spectra(write(text))
+    half = 0.5 if "," in first else 0.0
+    assert spectra.axis.values.tolist() == [w + half for w in range(850, 950, 10)]
+    assert spectra.X[0].tolist() == [float(f"0.{w}") for w in range(850, 950, 10)]
+
+
 def test_two_columns_of_laboratory_values_are_no_spectrum(write) -> None:
     with pytest.raises(SpectraError, match="has no axis"):
         read_spectra(write("id,fat\n" + "".join(f"{n},{n / 100}\n" for n in range(1000, 1020))))
@@ -169,6 +198,17 @@ def test_a_column_that_says_the_signal_of_each_row(write) -> None:
     chosen = read_spectra(file, signal="absorbance")
     assert chosen.sample_ids == ["b"]
     assert [row.reason for row in chosen.rejected] == ["its column 'signal' says 'reflectance', not absorbance"]
+
+
+@pytest.mark.parametrize("name", ["signal", " Signal"])
+@pytest.mark.parametrize("word", ["Reflectance", "raw counts"])
+def test_the_column_of_signals_is_believed_however_it_is_written(write, name: str, word: str) -> None:
+    file = write(f"id,{name},850,860\na,{word},0.5,0.6\nb,ABSORBANCE ,0.6,0.7\nc,,0.6,0.8\n")
+    chosen = read_spectra(file, signal="absorbance")
+    assert chosen.sample_ids == ["b", "c"], "who says nothing is what the caller says"
+    assert word.lower() in chosen.rejected[0].reason
+    assert word.lower() in read_spectra(file).notes[0]
+    assert read_spectra(write(f"id,{name},850,860\na,good,0.5,0.6\n"), signal="absorbance").n_samples == 1
 
 
 def test_a_file_that_ends_in_the_middle_of_its_last_number(write) -> None:

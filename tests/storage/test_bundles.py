@@ -311,6 +311,20 @@ def test_folds_that_were_given_up_are_left_out(
     np.testing.assert_array_equal(other.replay_chain(report.chain_id, spectra), store.replay_chain(chain_id, spectra))
 
 
+def test_a_chain_that_was_trimmed_away_comes_back_with_its_bundle(
+    bundle: Path, home: WorkspaceStore, other: WorkspaceStore, spectra: np.ndarray
+) -> None:
+    first = other.import_bundle(bundle)
+    run_id = other.list_runs()["run_id"].item()
+    dataset = other.list_pipelines()["dataset_name"].item()
+    assert other.cleanup_transient_artifacts(run_id, dataset, []) > 0
+    again = other.import_bundle(bundle)
+    assert not again.already_there
+    assert again.chain_id != first.chain_id
+    np.testing.assert_array_equal(other.replay_chain(again.chain_id, spectra), home.replay_chain("fat", spectra))
+    assert other.import_bundle(bundle).chain_id == again.chain_id
+
+
 def test_exporting_what_is_not_there(store: WorkspaceStore, tmp_path: Path) -> None:
     with pytest.raises(UnknownIdError):
         store.export_chain("no-such-chain", tmp_path / "x")

@@ -175,6 +175,17 @@ def test_trimming_keeps_what_predictions_and_winners_need(store: WorkspaceStore)
     assert store.check().ok
 
 
+def test_trimming_leaves_alone_what_an_alias_names(store: WorkspaceStore) -> None:
+    run_id = store.begin_run("a", {}, [])
+    ids = [store.save_artifact(f"model {number}", "str", "m", "joblib") for number in range(2)]
+    chains = [chain_of(store, run_id, artifact_id) for artifact_id in ids]
+    dataset = str(store.list_pipelines()["dataset_name"][0])
+    store.set_alias("champion", chains[0])
+    assert store.cleanup_transient_artifacts(run_id, dataset, []) == 1
+    assert store.load_artifact(ids[0]) == "model 0"
+    assert store.check("full").ok
+
+
 def test_exports_hold_what_the_store_does(store: WorkspaceStore, tmp_path: Path) -> None:
     run_id = store.begin_run("nightly", {"folds": 5}, ["made up"])
     pipeline_id = record_pipeline(store, run_id, "p")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from bundle_chains import make_chain
 from inside import change, look
 
+from n4a_flows.monitoring import monitor
 from n4a_flows.storage import ScoredBatch, ScoredFile, ScoredSample, WorkspaceStore
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
@@ -209,3 +211,64 @@ def test_wrong_batches_are_refused(store: WorkspaceStore, chain_id: str) -> None
     with pytest.raises(InvalidInputError, match="detail"):
         store.record_batch(chain_id, ScoredBatch("ok", [], 1, True, {"what": object()}))
     assert store.scored_batches(since=datetime(2000, 1, 1)).is_empty()
+
+
+def test_of_a_file_that_grew_or_was_put_right_the_latest_prediction_counts(
+    store: WorkspaceStore, chain_id: str
+) -> None:
+    for rows in range(1, 5):
+        scored(store, chain_id, str(rows), *(ScoredSample(f"a{i}", 20.0 + rows) for i in range(rows)), path="day.csv")
+    scored(store, chain_id, "a", ScoredSample("mixed", 1.0), ScoredSample("up", 2.0), path="wrong.csv")
+    scored(store, chain_id, "b", ScoredSample("mixed", 2.0), ScoredSample("up", None, "rejected"), path="wrong.csv")
+    scored(store, chain_id, "c", ScoredSample("other", 3.0), path="wrong.csv")
+    scored(store, chain_id, "d", ScoredSample("a0", 9.0), path="a replicate elsewhere.csv")
+    store.add_reference_values(dict.fromkeys(["a0", "a1", "a2", "a3", "mixed", "up", "other"], 20.0), "fat")
+
+    pairs = store.reference_pairs(chain_id).select("sample_id", "y").rows()
+
+    assert sorted(pairs) == [
+        ("a0", 9.0), ("a0", 24.0), ("a1", 24.0), ("a2", 24.0), ("a3", 24.0), ("mixed", 2.0), ("other", 3.0),
+    ]  # fmt: skip
+
+
+def test_moments_may_have_a_time_zone(store: WorkspaceStore, chain_id: str) -> None:
+    scored(store, chain_id, "1", ScoredSample("a", 20.0))
+    store.record_batch(chain_id, ScoredBatch("ok", [], 1, released=True), "this flow run")
+    store.add_reference_values({"a": 20.0}, "fat")
+    for zone in (timezone(timedelta(hours=-10)), timezone(timedelta(hours=10))):
+        moment = datetime.now(zone)
+        for span, found in ((timedelta(hours=-1), 1), (timedelta(hours=1), 0)):
+            since = moment + span
+            assert store.scored_files(since=since).height == found
+            assert store.scored_samples(since=since).height == found
+            assert store.scored_batches(since=since).height == found
+            assert store.reference_pairs(since=since).height == found
+            assert store.limit_crossings(since=since).height == 0
+            assert len(monitor(store, since=since).chains) == found
+
+
+def test_the_order_of_records_does_not_hang_on_the_clock(
+    store: WorkspaceStore, chain_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = ScoredFile("a.csv", "1" * 64, "quarantined", "cut off")
+    store.record_scoring(chain_id, [file])
+    store.record_batch(chain_id, ScoredBatch("ok", [], 1, released=True), "first")
+    earlier = now() - timedelta(days=1)
+    monkeypatch.setattr("n4a_flows.storage.scoring.now", lambda: earlier)
+    monkeypatch.setattr("n4a_flows.storage.batches.now", lambda: earlier)
+    store.record_scoring(chain_id, [replace(file, status="scored", samples=[ScoredSample("a", 20.0)])])
+    store.record_batch(chain_id, ScoredBatch("rejected", [], 1, released=False), "second")
+
+    digest = store.get_chain_context(chain_id).digest
+    assert store.scored_digests(digest) == {"1" * 64: "scored"}
+    assert store.scored_files()["status"].to_list() == ["quarantined", "scored"]
+    assert store.scored_batches()["flow_run_id"].to_list() == ["first", "second"]
+    assert store.scored_batches(flow_run_ids=["second"])["released"].to_list() == [False]
+    assert store.scored_batches(flow_run_ids=[]).is_empty()
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), [1.0, 2.0], object()])
+def test_what_is_no_prediction_is_refused(store: WorkspaceStore, chain_id: str, odd: Any) -> None:
+    with pytest.raises(InvalidInputError, match="sample 'a' must be one finite number"):
+        scored(store, chain_id, "1", ScoredSample("a", odd))
+    assert store.scored_files().is_empty()

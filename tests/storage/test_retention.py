@@ -140,3 +140,11 @@ def test_what_came_to_be_needed_since_the_plan_stays(store: WorkspaceStore) -> N
     assert names(store) == {"old", "grown", "new"}
     assert {old, grown} < set(report.kept)
     assert report.removed_runs == 0
+
+
+@pytest.mark.parametrize("days", [1e6, 1e12])
+def test_more_days_than_the_calendar_has_keep_everything(store: WorkspaceStore, days: float) -> None:
+    record(store, "old", {"a": 1.0}, age_days=4000)
+    assert store.plan_retention(RetentionPolicy(days=days)).retired == ()
+    store.save_artifact("nobody's", "str", "m")
+    assert store.plan_gc(timedelta(days=min(days, 999_999_999))).artifacts == ()

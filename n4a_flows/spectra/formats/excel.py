@@ -9,7 +9,7 @@ from typing import Any
 
 from n4a_flows.spectra.contained import library
 from n4a_flows.spectra.layout import spectra_from_table
-from n4a_flows.spectra.raw import RawSpectra, Source
+from n4a_flows.spectra.raw import RawSpectra, Source, text_of
 from n4a_flows.spectra.registry import Reader
 from n4a_flows.spectra.text import Table
 from n4a_flows.storage.errors import SpectraError
@@ -85,7 +85,7 @@ def _rows(sheet: Any, source: Source, cells: int) -> Iterator[tuple[int, list[st
     for line, row in enumerate(sheet.iter_rows(values_only=True), 1):
         if line > _MAX_ROWS:
             raise SpectraError(f"{source}: a sheet has more rows than Excel allows; the file is damaged.")
-        fields = ["" if value is None else _text(value) for value in row]
+        fields = [text_of(value) for value in row]
         while fields and not fields[-1].strip():
             fields.pop()
         cells -= len(fields)
@@ -93,12 +93,6 @@ def _rows(sheet: Any, source: Source, cells: int) -> Iterator[tuple[int, list[st
             raise SpectraError(f"{source} holds more than {_MAX_CELLS} cells; save it as comma-separated text.")
         if fields:
             yield line, fields
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    return str(value)
 
 
 def _recognises(head: bytes, name: str) -> bool:
@@ -110,7 +104,7 @@ def _recognises(head: bytes, name: str) -> bool:
 
 READER = Reader(
     "excel",
-    "1",
+    "2",
     read,
     recognises=_recognises,
     suffixes=frozenset({".xlsx", ".xlsm"}),

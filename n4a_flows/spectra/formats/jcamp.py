@@ -149,7 +149,7 @@ def _recognises(head: bytes, name: str) -> bool:
 
 READER = Reader(
     "jcamp",
-    "1",
+    "2",
     read,
     recognises=_recognises,
     suffixes=frozenset({".dx", ".jdx", ".jcm", ".jcamp"}),

@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 
 from n4a_flows.spectra.guards import MAX_VALUES
 from n4a_flows.spectra.header import unit_in
-from n4a_flows.spectra.raw import RawSpectra, Source
+from n4a_flows.spectra.raw import RawSpectra, Source, text_of
 from n4a_flows.spectra.registry import Reader
 from n4a_flows.storage.errors import SpectraError
 
@@ -50,12 +50,12 @@ def read(source: Source) -> RawSpectra:
     id_key = source.id_column or _first(found, _IDS)
     if id_key is not None and id_key not in arrays:
         raise SpectraError(f"{source} has no array {id_key!r}; it has {', '.join(arrays)}.")
-    ids = None if id_key is None else [str(value) for value in np.atleast_1d(arrays.pop(id_key)).ravel()]
+    ids = None if id_key is None else _texts(np.atleast_1d(arrays.pop(id_key)).ravel()).tolist()
     targets, metadata = _columns(arrays, len(X), source)
     return RawSpectra(
         X=X,
         axis=points,
-        unit=(unit_in(unit) or unit) if unit else unit_in(axis) if axis.lower() == "nm" else None,  # type: ignore[arg-type]
+        unit=(unit_in(unit) or unit) if unit else unit_in(axis),  # type: ignore[arg-type]
         signal=signal or (key.lower() if key.lower() in ("absorbance", "reflectance") else None),
         total=len(X),
         sample_ids=ids,
@@ -99,7 +99,14 @@ def _first(found: Mapping[str, str], names: tuple[str, ...]) -> str | None:
 
 def _said(arrays: dict[str, npt.NDArray[Any]], found: Mapping[str, str], names: tuple[str, ...]) -> str | None:
     key = _first(found, names)
-    return None if key is None else str(arrays.pop(key).ravel()[0])
+    return None if key is None else text_of(arrays.pop(key).ravel()[0])
+
+
+def _texts(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    # Of the other kinds numpy's own text is right: dates, for example, are whole numbers inside.
+    return (
+        np.array([text_of(value) for value in column.tolist()]) if column.dtype.kind in "fS" else column.astype(np.str_)
+    )
 
 
 def _columns(
@@ -118,9 +125,9 @@ def _columns(
         if column.dtype.kind in "fiub":
             targets[name] = column.astype(np.float64)
         elif name in source.targets:
-            targets[name] = column.astype(np.str_)
+            targets[name] = _texts(column)
         else:
-            metadata[name] = column.astype(np.str_)
+            metadata[name] = _texts(column)
     if missing := [name for name in source.targets if name not in targets]:
         raise SpectraError(f"{source} has no array {missing[0]!r}; it has {', '.join(arrays) or 'no columns'}.")
     return targets, metadata
@@ -128,7 +135,7 @@ def _columns(
 
 READER = Reader(
     "npz",
-    "1",
+    "2",
     read,
     recognises=lambda head, name: head.startswith(b"PK\x03\x04") and (b".npy" in head or name.lower().endswith(".npz")),
     suffixes=frozenset({".npz"}),

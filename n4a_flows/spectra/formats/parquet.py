@@ -11,7 +11,7 @@ from n4a_flows.spectra.columns import spectra_in_columns
 from n4a_flows.spectra.guards import MAX_VALUES
 from n4a_flows.spectra.header import number_of, points_of
 from n4a_flows.spectra.layout import Grid
-from n4a_flows.spectra.raw import RawSpectra, Source
+from n4a_flows.spectra.raw import RawSpectra, Source, text_of
 from n4a_flows.spectra.registry import Reader
 from n4a_flows.spectra.text import Table
 from n4a_flows.storage.errors import SpectraError
@@ -68,10 +68,10 @@ def _texts(column: pa.ChunkedArray) -> list[str]:
     found: list[str] = []
     for chunk in column.chunks:
         if isinstance(chunk, pa.DictionaryArray):
-            words = ["" if word is None else str(word).strip() for word in chunk.dictionary.to_pylist()]
+            words = [text_of(word).strip() for word in chunk.dictionary.to_pylist()]
             found.extend("" if i is None else words[i] for i in chunk.indices.to_pylist())
         else:
-            found.extend("" if value is None else str(value).strip() for value in chunk.to_pylist())
+            found.extend(text_of(value).strip() for value in chunk.to_pylist())
     return found
 
 
@@ -81,7 +81,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 READER = Reader(
     "parquet",
-    "1",
+    "2",
     read,
     recognises=lambda head, _name: head.startswith(b"PAR1"),
     suffixes=frozenset({".parquet"}),

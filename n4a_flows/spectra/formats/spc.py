@@ -137,7 +137,7 @@ def _recognises(head: bytes, _name: str) -> bool:
 
 READER = Reader(
     "spc",
-    "1",
+    "2",
     read,
     recognises=_recognises,
     suffixes=frozenset({".spc"}),

@@ -150,7 +150,7 @@ def record(
     info, digest = contents.info, contents.context.digest
     hashes = prepared.content_hashes()
     known = artifacts.known_hashes(session, hashes)
-    found = _equal_chain(session, digest, with_limits=prepared.limits is not None)
+    found = _equal_chain(session, digest, prepared)
     chain_id = found or _add(session, files, contents, prepared)
     there = " was here already" if found else ""
     session.tell(logger, "Chain %s%s: imported from %s, SHA-256 %s", chain_id, there, info.path.name, info.sha256)
@@ -166,14 +166,24 @@ def record(
     )
 
 
-def _equal_chain(session: Session, digest: str | None, *, with_limits: bool = False) -> str | None:
-    """The first chain with this digest; one without limits does not stand for one with them."""
+def _equal_chain(session: Session, digest: str | None, prepared: Prepared | None) -> str | None:
+    """The first chain with this digest that has all that the bundle brings, if it brings it.
+
+    One without limits does not stand for one with them, nor one that was trimmed, and keeps its digest, for a whole one.
+    """
     rows = session.rows(
         "SELECT chain_id FROM chain_context JOIN chains USING (chain_id) "
-        "WHERE digest = ? AND (NOT ? OR limits_artifact_id IS NOT NULL) ORDER BY created_at LIMIT 1",
-        [digest, with_limits],
+        "WHERE digest = ? AND (NOT ? OR limits_artifact_id IS NOT NULL) ORDER BY created_at",
+        [digest, prepared is not None and prepared.limits is not None],
     )
-    return str(rows[0][0]) if rows else None
+    brought = set() if prepared is None else {one.serialized.content_hash for one in prepared.artifacts.values()}
+    for (chain_id,) in rows:
+        held = session.rows(
+            "SELECT content_hash FROM chain_artifacts JOIN artifacts USING (artifact_id) WHERE chain_id = ?", [chain_id]
+        )
+        if brought <= {content_hash for (content_hash,) in held}:
+            return str(chain_id)
+    return None
 
 
 def _add(session: Session, files: ArtifactFiles, contents: BundleContents, prepared: Prepared) -> str:
@@ -213,7 +223,7 @@ def _add(session: Session, files: ArtifactFiles, contents: BundleContents, prepa
         task_type=context.task_type,
         probe_artifact_id=None if prepared.probe is None else artifacts.save(session, files, prepared.probe),
         limits_artifact_id=None if prepared.limits is None else artifacts.save(session, files, prepared.limits),
-        parent_chain_id=_equal_chain(session, context.parent_digest),
+        parent_chain_id=_equal_chain(session, context.parent_digest, None),
         parent_digest=context.parent_digest,
         unit=context.unit,
     )

@@ -80,7 +80,7 @@ class ReferenceVerbs(StoreBase):
         target
             Only this property.
         since
-            Only what was scored then or later; naive UTC.
+            Only what was scored then or later; naive UTC, or with a time zone.
 
         Returns
         -------
@@ -130,7 +130,7 @@ class ReferenceVerbs(StoreBase):
         Parameters
         ----------
         since
-            Only those that were found then or later; naive UTC.
+            Only those that were found then or later; naive UTC, or with a time zone.
 
         Returns
         -------

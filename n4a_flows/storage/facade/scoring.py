@@ -69,7 +69,7 @@ class ScoringVerbs(StoreBase):
         Parameters
         ----------
         since
-            Only those recorded then or later; naive UTC.
+            Only those recorded then or later; naive UTC, or with a time zone.
 
         Returns
         -------
@@ -89,7 +89,7 @@ class ScoringVerbs(StoreBase):
         Parameters
         ----------
         since
-            Only those recorded then or later; naive UTC.
+            Only those recorded then or later; naive UTC, or with a time zone.
         file_digests
             Only those of these files.
 
@@ -126,17 +126,24 @@ class ScoringVerbs(StoreBase):
             context = chains.context_of(session, aliases.resolve(session, chain_id))
             return batches.record(session, context, batch, flow_run_id)
 
-    def scored_batches(self, chain_id: str | None = None, since: datetime | None = None) -> pl.DataFrame:
+    def scored_batches(
+        self,
+        chain_id: str | None = None,
+        since: datetime | None = None,
+        flow_run_ids: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
         """Batches that were judged, in the order they were recorded.
 
         Parameters
         ----------
         since
-            Only those recorded then or later; naive UTC.
+            Only those recorded then or later; naive UTC, or with a time zone.
+        flow_run_ids
+            Only those that one of these flow runs recorded.
 
         Returns
         -------
         batch_id, chain_id, chain_digest, target, flow_run_id, verdict, released, reasons, n_samples, detail, scored_at (naive UTC).
         """
         with self._reading("scored_batches") as session:
-            return batches.batches(session, aliases.resolved(session, chain_id), since)
+            return batches.batches(session, aliases.resolved(session, chain_id), since, flow_run_ids)
