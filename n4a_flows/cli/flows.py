@@ -26,6 +26,7 @@ from n4a_flows.storage.errors import (
 )
 from n4a_flows.storage.exports import Exportable
 from n4a_flows.storage.finding import Kind
+from n4a_flows.storage.texts import storable
 
 if TYPE_CHECKING:
     from n4a_flows.flows import PredictionSummary
@@ -140,6 +141,11 @@ def predict(
 
     refuse_missing(workspace)
     known_runner(runner)
+    for name in files:
+        if storable(name) != name:
+            raise InvalidInputError(
+                f"The name {storable(name)} is no UTF-8, which Prefect cannot note: name its folder instead."
+            )
     options = options_of(PredictionOptions, option or [], dataset=dataset, target=target)
     block, chain = WorkspaceStoreBlock(path=workspace), _whole_id(workspace, "chain", chain)
     failed, first = False, True

@@ -122,11 +122,13 @@ class Judge:
         spectra, positions = self.predictor.arranged(X, wavelengths)
         suspects = spectra[:, 0] == spectra[:, -1]
         constant = suspects & (np.ptp(spectra, axis=1) == 0) if suspects.any() else suspects
-        if not constant.any():
-            return self._judged(spectra, positions)
-        if constant.all():
-            return self._with_rejected(None, constant)
-        return self._with_rejected(self._judged(spectra[~constant], positions), constant)
+        kept = ~constant
+        judged = self._judged(spectra[kept] if constant.any() else spectra, positions) if kept.any() else None
+        if judged is not None and judged.y.dtype.kind == "f" and not (finite := np.isfinite(judged.y)).all():
+            kept[kept] = finite
+            # Once more without them: what is said of the others together must not hang on them.
+            judged = self._judged(spectra[kept], positions) if kept.any() else None
+        return judged if judged is not None and kept.all() else self._with_rejected(judged, kept, constant)
 
     def _judged(self, X: Values, positions: Values | None) -> Judged:
         sums: list[Sums] = []
@@ -213,17 +215,19 @@ class Judge:
         axis = self.predictor.axis
         return f"point {point + 1}" if axis is None else f"{axis.values[point]:.6g} {axis.unit}"
 
-    def _with_rejected(self, judged: Judged | None, constant: npt.NDArray[np.bool_]) -> Judged:
-        """The verdicts with those of constant spectra in their places; None where there are no others."""
-        n = len(constant)
+    def _with_rejected(
+        self, judged: Judged | None, kept: npt.NDArray[np.bool_], constant: npt.NDArray[np.bool_]
+    ) -> Judged:
+        """The verdicts on what was kept, if any, with those on rejected spectra in their places."""
+        n = len(kept)
         numbers = self._range is not None
         y: npt.NDArray[Any] = np.full(n, np.nan) if numbers else np.full(n, "", dtype=object)
         verdicts: list[Verdict] = ["rejected"] * n
-        reasons: list[tuple[str, ...]] = [("all its points have the same value: it is no spectrum",)] * n
+        reasons: list[tuple[str, ...]] = [_CONSTANT if same else NOT_FINITE for same in constant.tolist()]
         statistics = {name: np.full(n, np.nan) for name in self.limits.calibration}
-        tally = BatchTally.rejected(self.limits, int(constant.sum()))
+        tally = BatchTally.rejected(self.limits, int(n - kept.sum()))
         if judged is not None:
-            places = np.flatnonzero(~constant)
+            places = np.flatnonzero(kept)
             y[places] = judged.y
             for place, verdict, reason in zip(places, judged.verdicts, judged.reasons, strict=True):
                 verdicts[place], reasons[place] = verdict, reason
@@ -242,6 +246,10 @@ class Judge:
         )
 
 
+NOT_FINITE = ("the chain predicts no finite number",)
+"""Why a spectrum is rejected for which a chain gives no number."""
+
+_CONSTANT = ("all its points have the same value: it is no spectrum",)
 _VERDICTS: tuple[Verdict, ...] = ("ok", "warn", "outlier")
 _WORDS = {
     "t2": "far from the centre of the calibration: T²",

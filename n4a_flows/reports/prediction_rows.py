@@ -32,7 +32,7 @@ def statistics_of(samples: pl.DataFrame, names: Iterable[str]) -> dict[str, npt.
 
 
 def _at(path: str) -> pl.Expr:
-    return pl.col("detail").str.json_path_match(path).cast(pl.Float64)
+    return pl.col("detail").str.json_path_match(path).cast(pl.Float64, strict=False)
 
 
 def verdict_counts(samples: pl.DataFrame) -> dict[str, int]:

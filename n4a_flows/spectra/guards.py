@@ -132,8 +132,8 @@ def _array(given: npt.ArrayLike, source: Source, what: str) -> npt.NDArray[Any]:
 
 def _signal_column(raw: RawSpectra, source: Source) -> tuple[str | None, dict[int, str], list[str]]:
     """What a column `signal` says: one for all, why rows are not of the one that is asked for, and a note on several."""
-    name = next((name for name in raw.metadata if name.strip().lower() == "signal"), "")
-    column = [str(value).strip().lower() for value in raw.metadata.get(name, ())]
+    name = next((name for name in raw.metadata if name.strip().lower() == "signal"), None)
+    column = [] if name is None else [str(value).strip().lower() for value in raw.metadata[name]]
     words = sorted({*column} - {""})
     if not set(words) & set(SIGNALS):
         return None, {}, []  # it is about something else

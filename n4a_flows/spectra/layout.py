@@ -118,7 +118,7 @@ def _two_columns(table: Table, head: Rows, start: int, unit: Unit | None) -> Gri
     rows = head[start:]
     if len(rows) < _FEWEST or any(len(fields) != 2 for _, fields in rows[:_FEWEST]):
         return None
-    if start and _names_samples(head[start - 1][1], only=start == 1):
+    if start and _names_samples(head[start - 1][1], table.decimal_comma, only=start == 1):
         return None
     first = _first_numbers(table, rows[:_FEWEST])
     values = [value for value in first if value is not None]
@@ -129,11 +129,15 @@ def _two_columns(table: Table, head: Rows, start: int, unit: Unit | None) -> Gri
     return _transposed(table, [(0, ["", ""]), *rows], None, None, one=True)
 
 
-def _names_samples(above: list[str], *, only: bool) -> bool:
+def _names_samples(above: list[str], decimal_comma: bool, *, only: bool) -> bool:
     """Whether the line above two columns says that they are samples and a laboratory value, or is one of these itself."""
     if len(above) != 2:
         return False
-    return only or number_of(above[0]) is not None or above[0].strip().lower() in _SAMPLE_NAMES
+    return (
+        only
+        or number_of(above[0], decimal_comma=decimal_comma) is not None
+        or above[0].strip().lower() in _SAMPLE_NAMES
+    )
 
 
 def _turned(table: Table, head: Rows, start: int, unit: Unit | None) -> Grid | None:

@@ -47,7 +47,7 @@ def text_of(value: object) -> str:
     """What a cell says: bytes are UTF-8, a whole number has no decimals whatever type it came in, and None says nothing."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
         return str(int(value))
     return "" if value is None else str(value)
 

@@ -112,13 +112,13 @@ def _dialect(sample: str, *, whole: bool) -> tuple[str, bool]:
     delimiter = max("\t;|,", key=lambda sign: _evenness(lines, sign))
     if delimiter == ",":
         return delimiter, False
-    # The first column may hold ids such as 1.10, which are no numbers: it is asked when the others do not say.
+    # The first column may hold ids such as 1.10, which are no numbers: what the others say in earnest goes first.
     balance = others = 0
     for line in lines:
         first, *rest = line.split(delimiter)
         others += sum(map(_comma_or_point, rest))
         balance += _comma_or_point(first)
-    return delimiter, (others or balance) > 0
+    return delimiter, (others if 10 * abs(others) >= abs(balance) else balance) > 0
 
 
 def _comma_or_point(field: str) -> int:
@@ -127,8 +127,11 @@ def _comma_or_point(field: str) -> int:
 
 def _spaced(lines: list[str]) -> bool:
     """Whether these are numbers with decimal commas between spaces; a first line may be names."""
-    rows = [line.split() for line in (lines[1:] or lines)]
-    return all(len(row) > 1 and all(_COMMA_NUMBER.fullmatch(field) or field.isdigit() for field in row) for row in rows)
+    numbers = [
+        len(row := line.split()) > 1 and all(_COMMA_NUMBER.fullmatch(field) or field.isdigit() for field in row)
+        for line in lines
+    ]
+    return all(numbers[1:] or numbers) and (numbers[0] or "," not in lines[0])
 
 
 def _evenness(lines: list[str], delimiter: str) -> tuple[int, int]:

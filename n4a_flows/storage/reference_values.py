@@ -19,7 +19,7 @@ from n4a_flows.storage.session import Session
 
 _LATEST = (
     "SELECT sample_id, target, value, source, added_at, rowid AS place FROM reference_values "
-    "QUALIFY row_number() OVER (PARTITION BY sample_id, target ORDER BY added_at DESC, rowid DESC) = 1"
+    "QUALIFY row_number() OVER (PARTITION BY sample_id, target ORDER BY rowid DESC) = 1"
 )
 
 
@@ -58,7 +58,7 @@ def latest(session: Session, target: str | None, sample_ids: Sequence[str] | Non
         terms.append("sample_id IN (SELECT unnest(?::VARCHAR[]))")
         parameters.append(list(sample_ids))
     return session.frame(
-        f"SELECT sample_id, target, value, source, added_at FROM ({_LATEST}){_where(terms)} ORDER BY added_at, place",
+        f"SELECT sample_id, target, value, source, added_at FROM ({_LATEST}){_where(terms)} ORDER BY place",
         parameters,
     )
 
@@ -66,7 +66,9 @@ def latest(session: Session, target: str | None, sample_ids: Sequence[str] | Non
 def pairs(session: Session, chain_id: str | None, target: str | None, since: datetime | None) -> pl.DataFrame:
     """Predicted numbers beside the laboratory value of their sample.
 
-    Of a file that a chain digest scored twice, and of a sample of a file whose bytes changed under its path, the latest counts.
+    Of a file that a chain digest scored twice the latest counts. So it does of each sample of a file that was changed under its
+    path and still holds some of the same spectra, which are known by their predictions: one that grew, or was put right. What was
+    written over with other spectra stays, for it may be the same sample measured again.
     """
     terms, parameters = _terms(**{"f.target": target})
     if chain_id is not None:
@@ -81,14 +83,22 @@ def pairs(session: Session, chain_id: str | None, target: str | None, since: dat
         parameters.append(naive_utc(since))
     return session.frame(
         "WITH files AS (SELECT *, rowid AS place FROM scored_files WHERE status = 'scored' QUALIFY row_number() OVER "
-        "(PARTITION BY chain_digest, target, file_digest ORDER BY rowid DESC) = 1) "
+        "(PARTITION BY chain_digest, target, file_digest ORDER BY rowid DESC) = 1), "
+        "revisions AS (SELECT * FROM (SELECT scoring_id, lag(scoring_id) OVER "
+        "(PARTITION BY chain_digest, target, path ORDER BY place) AS before FROM files) WHERE before IS NOT NULL), "
+        "going_on AS (SELECT DISTINCT v.scoring_id FROM revisions v JOIN scored_samples new ON new.scoring_id = v.scoring_id "
+        "JOIN scored_samples old ON old.scoring_id = v.before AND format('{:.9e}', old.y) = format('{:.9e}', new.y)), "
+        "sittings AS (SELECT f.*, count(*) FILTER (g.scoring_id IS NULL) OVER "
+        "(PARTITION BY chain_digest, target, path ORDER BY place) AS sitting "
+        "FROM files f LEFT JOIN going_on g USING (scoring_id)) "
         "SELECT * EXCLUDE (place) FROM ("
         "SELECT s.sample_id, f.target, s.y, r.value AS reference, s.verdict, f.chain_id, f.chain_digest, "
         "json_extract_string(f.detail, '$.instrument') AS instrument, json_extract_string(f.detail, '$.product') AS product, "
         "f.path, s.position, f.scored_at, r.added_at, f.place "
-        "FROM files f JOIN scored_samples s USING (scoring_id) "
+        "FROM sittings f JOIN scored_samples s USING (scoring_id) "
         f"JOIN ({_LATEST}) r ON r.sample_id = s.sample_id AND r.target = f.target"
-        f"{_where(terms)} QUALIFY f.place = max(f.place) OVER (PARTITION BY f.chain_digest, f.target, f.path, s.sample_id)) "
+        f"{_where(terms)} QUALIFY f.place = max(f.place) OVER "
+        "(PARTITION BY f.chain_digest, f.target, f.path, f.sitting, s.sample_id)) "
         "WHERE y IS NOT NULL ORDER BY scored_at, place, position",
         parameters,
     )

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from n4a_flows.monitoring import BatchTally, Judge, Judged, Limits
+from n4a_flows.monitoring.judge import NOT_FINITE
 from n4a_flows.reports.prediction_figures import MOST_SPECTRA, DrawnSpectrum
 from n4a_flows.reports.prediction_rows import furthest_beyond
 from n4a_flows.storage import Axis, ChainContext, ChainPackage, Predictor
@@ -105,16 +106,13 @@ class Scorer:
         """
         axis = self.context.axis or axis
         if self._judge is None:
-            predicted = _one_target(self.context.chain_id, self._predictor.predict(X, axis))
-            n = len(predicted)
-            return _where_finite(Said(predicted.tolist(), [None] * n, [()] * n, [{}] * n), predicted)
+            return _without_limits(_one_target(self.context.chain_id, self._predictor.predict(X, axis)))
         judged = self._judge.predict(X, axis)
         y = [
             None if verdict == "rejected" else value
             for value, verdict in zip(judged.y.tolist(), judged.verdicts, strict=True)
         ]
-        said = Said(y, judged.verdicts, judged.reasons, _details(judged), self._odd(judged), judged.tally)
-        return _where_finite(said, judged.y)
+        return Said(y, judged.verdicts, judged.reasons, _details(judged), self._odd(judged), judged.tally)
 
     def rejected(self, n: int) -> BatchTally | None:
         """The tally of n spectra that do not even reach the chain; None without limits."""
@@ -137,16 +135,19 @@ def _one_target(chain_id: str, predicted: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return predicted
 
 
-def _where_finite(said: Said, predicted: npt.NDArray[Any]) -> Said:
-    """The same, with spectra rejected for which the chain gives no number."""
+def _without_limits(predicted: npt.NDArray[Any]) -> Said:
+    """As it is, but for spectra for which the chain gives no number: these are rejected."""
+    y, n = predicted.tolist(), len(predicted)
+    said = Said(y, [None] * n, [()] * n, [{}] * n)
     if predicted.dtype.kind != "f" or (finite := np.isfinite(predicted)).all():
         return said
-    verdicts, reasons = list(said.verdicts), list(said.reasons)
-    for row in np.flatnonzero(~finite).tolist():
-        if verdicts[row] != "rejected":
-            verdicts[row], reasons[row] = "rejected", ("the chain predicts no finite number",)
-    y = [value if sure else None for value, sure in zip(said.y, finite.tolist(), strict=True)]
-    return replace(said, y=y, verdicts=verdicts, reasons=reasons)
+    sure = finite.tolist()
+    return replace(
+        said,
+        y=[value if good else None for value, good in zip(y, sure, strict=True)],
+        verdicts=[None if good else "rejected" for good in sure],
+        reasons=[() if good else NOT_FINITE for good in sure],
+    )
 
 
 def worst(spectra: Iterable[DrawnSpectrum]) -> list[DrawnSpectrum]:

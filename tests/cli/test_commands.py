@@ -184,9 +184,13 @@ def test_a_look_that_fails_does_not_end_the_watch(
     arguments = ["predict", str(runner.last_recorded[0].chain_id), tmp_path / "incoming", "-w", tmp_path / "ws"]
     said = command(*arguments, "--watch", "60", "-o", "check_samples={QC1: 999}", code=1 if looks == 1 else 0)
     assert ("QC1" in said) if looks == 1 else ("0 scored, 3 skipped" in said)
-    assert "no_such_option" in command(*arguments, "--watch", "60", "-o", "no_such_option=1", code=1), (
-        "a mistake ends it"
-    )
+    arguments[2] = tmp_path / "nowhere"
+    assert "nowhere" in command(*arguments, "--watch", "60", code=1), "a mistake ends it before anybody waits"
+
+
+def test_a_name_that_is_no_text_is_one_clear_line(command: Callable[..., str], tmp_path: Path) -> None:
+    WorkspaceStore(tmp_path / "ws").close()
+    assert "name its folder" in command("predict", "c", "m\udcfcller.csv", "-w", tmp_path / "ws", code=1)
 
 
 def test_predict_looks_again_until_it_is_interrupted(

@@ -93,3 +93,16 @@ def test_ids_with_a_point_beside_values_with_a_comma(tmp_path: Path) -> None:
     (tmp_path / "lab.csv").write_text("sample_id;fat\n1.1;12,5\n1.2;13,5\n")
     found = read_reference_values(tmp_path / "lab.csv", {"fat": "fat"})
     assert (found.values, found.rejected) == ({"fat": {"1.1": 12.5, "1.2": 13.5}}, ())
+
+
+def test_ids_with_a_space_between_commas(tmp_path: Path) -> None:
+    (tmp_path / "lab.csv").write_text("sample_id,falling_number\n24 001,312\n24 002,298\n")
+    found = read_reference_values(tmp_path / "lab.csv", {"fn": "falling_number"})
+    assert found.values == {"fn": {"24 001": 312.0, "24 002": 298.0}}
+
+
+def test_long_numbers_are_ids_too(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"sample_id": [1234567890123456.0], "fat": [12.5]})
+    frame.write_parquet(tmp_path / "lab.parquet")
+    found = read_reference_values(tmp_path / "lab.parquet", {"fat": "fat"})
+    assert found.values == {"fat": {"1234567890123456": 12.5}}

@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.cross_decomposition import PLSRegression
 
 from n4a_flows.monitoring import Judge, Limits
+from n4a_flows.reports.prediction_rows import with_intervals
 from n4a_flows.spectra import Axis, Spectra
-from n4a_flows.storage import ChainPackage, WorkspaceStore
+from n4a_flows.storage import ChainPackage, ScoredFile, ScoredSample, WorkspaceStore
 from n4a_flows.storage.errors import InvalidInputError
 from n4a_flows.tasks.files import file_digest
+from n4a_flows.tasks.judging import Scorer
 from n4a_flows.tasks.scoring import PendingFile, ScoredChunk, score
 from n4a_flows.training import PipelineRunner
 
@@ -189,6 +192,41 @@ def test_what_is_no_finite_number_is_rejected(tmp_path: Path, incoming: Path, ne
     (sample,) = result.samples
     assert (result.status, sample.y, sample.verdict) == ("scored", None, "rejected")
     assert sample.reasons == ("the chain predicts no finite number",)
+
+
+class Failing(PLSRegression):  # type: ignore[misc]
+    """PLS that gives no number for the second of several spectra."""
+
+    def predict(self, X: np.ndarray, copy: bool = True) -> np.ndarray:
+        y = super().predict(X, copy=copy)
+        if len(X) > 4:
+            y[1] = np.inf
+        return y
+
+
+def test_a_batch_is_judged_without_what_is_no_number(
+    tmp_path: Path, new_spectra: Spectra, write_csv: Callable[[Path, Spectra], None], package: ChainPackage
+) -> None:
+    with WorkspaceStore(tmp_path / "ws", trust="all") as store:
+        chain_id = package.context.chain_id
+        limits = store.get_limits(chain_id)
+        predictor = store.load_predictor(chain_id)
+        others = Judge(predictor, Limits.from_bytes(limits)).predict(new_spectra.X[[0, 2, 3, 4]], new_spectra.axis)
+        predictor.model.__class__ = Failing
+        scorer = Scorer(predictor, Judge(predictor, Limits.from_bytes(limits)))
+        said = scorer.say(new_spectra.X, new_spectra.axis)
+        samples = [
+            ScoredSample(str(row), *of)
+            for row, of in enumerate(zip(said.y, said.verdicts, said.reasons, said.details, strict=True))
+        ]
+        store.record_scoring(chain_id, [ScoredFile("a.csv", "1" * 64, "scored", samples=samples)])
+        table = with_intervals(store.scored_samples())
+    assert table["y"].is_null().to_list() == table["lower"].is_null().to_list() == [False, True, False, False, False]
+    np.testing.assert_allclose(table["y"].drop_nulls(), others.y, rtol=1e-9)
+    assert (said.verdicts[1], said.reasons[1]) == ("rejected", ("the chain predicts no finite number",))
+    assert said.tally is not None
+    assert said.tally.counts["rejected"] == 1
+    assert sum(said.tally.counts.values()) == 5
 
 
 def test_a_chain_of_several_targets_is_refused_and_no_file_is_blamed(

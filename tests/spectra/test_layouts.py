@@ -159,6 +159,25 @@ def test_spaces_between_numbers_with_decimal_commas(write, head: str, first: str
     assert spectra.X[0].tolist() == [float(f"0.{w}") for w in range(850, 950, 10)]
 
 
+@pytest.mark.parametrize("delimiter", [" ", "\t"])
+def test_below_an_unknown_name_no_point_is_lost(write, delimiter: str) -> None:
+    rows = "".join(f"{800 + 2 * i},5{delimiter}0,{120 + i}\n" for i in range(10))
+    with pytest.raises(SpectraError, match="has no axis"):
+        read_spectra(write(f"Wellenlaenge{delimiter}Extinktion\n{rows}"))
+
+
+def test_a_version_in_the_preamble_does_not_decide_on_commas(write) -> None:
+    rows = "".join(f"{800 + i},5\t{12000 + i}\n" for i in range(100))
+    spectra = read_spectra(write(f"Instrument\tNIR-X\nOperator\tAB\nSoftware\t2.1\n{rows}"))
+    assert spectra.X.shape == (1, 100)
+    assert spectra.axis.values[0] == 800.5
+
+
+def test_a_column_without_a_name_says_no_signal(write) -> None:
+    text = ",sample_id,850,860\nabsorbance,a,0.1,0.2\nreflectance,b,0.2,0.3\n"
+    assert read_spectra(write(text), signal="absorbance").sample_ids == ["a", "b"]
+
+
 def test_two_columns_of_laboratory_values_are_no_spectrum(write) -> None:
     with pytest.raises(SpectraError, match="has no axis"):
         read_spectra(write("id,fat\n" + "".join(f"{n},{n / 100}\n" for n in range(1000, 1020))))

@@ -15,7 +15,7 @@ from bundle_chains import make_chain
 from inside import change, look
 
 from n4a_flows.monitoring import monitor
-from n4a_flows.storage import ScoredBatch, ScoredFile, ScoredSample, WorkspaceStore
+from n4a_flows.storage import LimitCrossing, ScoredBatch, ScoredFile, ScoredSample, WorkspaceStore
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
 
@@ -217,17 +217,20 @@ def test_of_a_file_that_grew_or_was_put_right_the_latest_prediction_counts(
     store: WorkspaceStore, chain_id: str
 ) -> None:
     for rows in range(1, 5):
-        scored(store, chain_id, str(rows), *(ScoredSample(f"a{i}", 20.0 + rows) for i in range(rows)), path="day.csv")
+        scored(store, chain_id, str(rows), *(ScoredSample(f"a{i}", 20.0 + i / 3) for i in range(rows)), path="day.csv")
     scored(store, chain_id, "a", ScoredSample("mixed", 1.0), ScoredSample("up", 2.0), path="wrong.csv")
     scored(store, chain_id, "b", ScoredSample("mixed", 2.0), ScoredSample("up", None, "rejected"), path="wrong.csv")
     scored(store, chain_id, "c", ScoredSample("other", 3.0), path="wrong.csv")
     scored(store, chain_id, "d", ScoredSample("a0", 9.0), path="a replicate elsewhere.csv")
-    store.add_reference_values(dict.fromkeys(["a0", "a1", "a2", "a3", "mixed", "up", "other"], 20.0), "fat")
+    for number in range(5):
+        scored(store, chain_id, str(number) + "e", ScoredSample("QC1", 20.0 + number), path="current.csv")
+    store.add_reference_values(dict.fromkeys(["a0", "a1", "a2", "a3", "mixed", "up", "other", "QC1"], 20.0), "fat")
 
-    pairs = store.reference_pairs(chain_id).select("sample_id", "y").rows()
+    pairs = store.reference_pairs(chain_id).select("sample_id", pl.col("y").round(3)).rows()
 
     assert sorted(pairs) == [
-        ("a0", 9.0), ("a0", 24.0), ("a1", 24.0), ("a2", 24.0), ("a3", 24.0), ("mixed", 2.0), ("other", 3.0),
+        ("QC1", 20.0), ("QC1", 21.0), ("QC1", 22.0), ("QC1", 23.0), ("QC1", 24.0), ("a0", 9.0), ("a0", 20.0),
+        ("a1", 20.333), ("a2", 20.667), ("a3", 21.0), ("mixed", 2.0), ("other", 3.0),
     ]  # fmt: skip
 
 
@@ -235,6 +238,8 @@ def test_moments_may_have_a_time_zone(store: WorkspaceStore, chain_id: str) -> N
     scored(store, chain_id, "1", ScoredSample("a", 20.0))
     store.record_batch(chain_id, ScoredBatch("ok", [], 1, released=True), "this flow run")
     store.add_reference_values({"a": 20.0}, "fat")
+    digest = store.get_chain_context(chain_id).digest
+    store.record_crossings([LimitCrossing("c", chain_id, digest, "fat", None, None, "rule", "said", ["a"], now())])
     for zone in (timezone(timedelta(hours=-10)), timezone(timedelta(hours=10))):
         moment = datetime.now(zone)
         for span, found in ((timedelta(hours=-1), 1), (timedelta(hours=1), 0)):
@@ -243,7 +248,7 @@ def test_moments_may_have_a_time_zone(store: WorkspaceStore, chain_id: str) -> N
             assert store.scored_samples(since=since).height == found
             assert store.scored_batches(since=since).height == found
             assert store.reference_pairs(since=since).height == found
-            assert store.limit_crossings(since=since).height == 0
+            assert store.limit_crossings(since=since).height == found
             assert len(monitor(store, since=since).chains) == found
 
 
@@ -253,7 +258,12 @@ def test_the_order_of_records_does_not_hang_on_the_clock(
     file = ScoredFile("a.csv", "1" * 64, "quarantined", "cut off")
     store.record_scoring(chain_id, [file])
     store.record_batch(chain_id, ScoredBatch("ok", [], 1, released=True), "first")
+    store.add_reference_values({"a": 12.0}, "fat")
     earlier = now() - timedelta(days=1)
+    monkeypatch.setattr("n4a_flows.storage.reference_values.now", lambda: earlier)
+    assert store.add_reference_values({"a": 13.0}, "fat") == 1
+    assert store.add_reference_values({"a": 13.0}, "fat") == 0
+    assert store.reference_values()["value"].to_list() == [13.0]
     monkeypatch.setattr("n4a_flows.storage.scoring.now", lambda: earlier)
     monkeypatch.setattr("n4a_flows.storage.batches.now", lambda: earlier)
     store.record_scoring(chain_id, [replace(file, status="scored", samples=[ScoredSample("a", 20.0)])])
