@@ -142,12 +142,18 @@ class Lab:
     def ended(self, flow_run_id: UUID, timeout: float = 120) -> Any:
         """The final state of a flow run."""
 
+        state: Any = None
+
         def look() -> Any:
+            nonlocal state
             with self.client() as client:
                 state = client.read_flow_run(flow_run_id).state
             return state if state is not None and state.is_final() else None
 
-        return wait_for(f"the end of flow run {flow_run_id}", look, timeout)
+        try:
+            return wait_for(f"the end of flow run {flow_run_id}", look, timeout)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it is {state!r}") from None
 
     def flow_runs(self, client: SyncPrefectClient, deployment: str) -> list[Any]:
         identity = client.read_deployment_by_name(deployment).id
