@@ -103,22 +103,25 @@ def _encoding(data: bytes, source: str) -> str:
 
 def _dialect(sample: str, *, whole: bool) -> tuple[str, bool]:
     """The delimiter, and whether numbers have a decimal comma."""
+    others = any(sign in sample for sign in ";\t|")
+    if not others and "," not in sample:
+        return " ", False
+    if not others and " " not in sample:
+        return ",", False  # as most files are: their lines need not be looked at
     lines = [line for line in sample.splitlines() if line.strip()]
     lines = (lines if whole or len(lines) < 2 else lines[:-1])[:200]
-    if not any(sign in sample for sign in ";\t|"):
-        if "," not in sample:
-            return " ", False
+    if not others:
         return (" ", True) if _spaced(lines) else (",", False)
     delimiter = max("\t;|,", key=lambda sign: _evenness(lines, sign))
     if delimiter == ",":
         return delimiter, False
     # The first column may hold ids such as 1.10, which are no numbers: what the others say in earnest goes first.
-    balance = others = 0
+    ids = values = 0
     for line in lines:
         first, *rest = line.split(delimiter)
-        others += sum(map(_comma_or_point, rest))
-        balance += _comma_or_point(first)
-    return delimiter, (others if 10 * abs(others) >= abs(balance) else balance) > 0
+        ids += _comma_or_point(first)
+        values += sum(map(_comma_or_point, rest))
+    return delimiter, (values if 10 * abs(values) >= abs(ids) else ids) > 0
 
 
 def _comma_or_point(field: str) -> int:

@@ -174,18 +174,21 @@ def test_a_look_that_fails_does_not_end_the_watch(
     runner = PipelineRunner(tmp_path / "ws")
     runner.run(["sklearn.cross_decomposition.PLSRegression"], "tecator", "fat")
     write_incoming(load_tecator().take(range(2)), tmp_path / "incoming")
-    left = iter(range(looks - 1))
+    pauses = []
 
     def pause(seconds: float) -> None:
-        if next(left, None) is None:
+        pauses.append(seconds)
+        if len(pauses) == looks:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(flows, "sleep", pause)
     arguments = ["predict", str(runner.last_recorded[0].chain_id), tmp_path / "incoming", "-w", tmp_path / "ws"]
     said = command(*arguments, "--watch", "60", "-o", "check_samples={QC1: 999}", code=1 if looks == 1 else 0)
     assert ("QC1" in said) if looks == 1 else ("0 scored, 3 skipped" in said)
+    assert pauses == [60] * looks
     arguments[2] = tmp_path / "nowhere"
-    assert "nowhere" in command(*arguments, "--watch", "60", code=1), "a mistake ends it before anybody waits"
+    assert "nowhere" in command(*arguments, "--watch", "60", code=1)
+    assert pauses == [60] * looks, "a mistake ends it before anybody waits"
 
 
 def test_a_name_that_is_no_text_is_one_clear_line(command: Callable[..., str], tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
@@ -108,3 +108,12 @@ def test_what_is_no_chart_is_refused() -> None:
         chart([0.1, 0.2], error=0.0)
     with pytest.raises(InvalidInputError, match="sample id and a time"):
         control_chart(["a"], [START], [1.0, 2.0], [1.0, 2.0], 1.0)
+
+
+def test_a_chart_may_begin_at_a_moment_with_a_time_zone() -> None:
+    noon = datetime(2026, 3, 1, 12)
+    times = [noon + timedelta(hours=hour) for hour in range(6)]
+    y = np.arange(6.0)
+    since = datetime(2026, 3, 1, 17, tzinfo=timezone(timedelta(hours=2)))  # 15:00 UTC
+    chart = control_chart(list("abcdef"), times, y, y + 0.1, 1.0, since=since)
+    assert chart.agreement.n == 3

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from n4a_flows.storage.errors import InvalidInputError, MissingFileError
-from n4a_flows.tasks.files import file_digest, list_spectra_files
+from n4a_flows.storage.errors import InvalidInputError, MissingFileError, WorkspaceError
+from n4a_flows.tasks.files import file_digest, list_spectra_files, move_to_quarantine
 
 
 @pytest.fixture
@@ -75,3 +75,11 @@ def test_the_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(content)
 
     assert file_digest(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_name_that_is_too_long_for_its_reason_leaves_the_file_where_it_is(tmp_path: Path) -> None:
+    file = tmp_path / ("x" * 250 + ".csv")
+    file.write_text("garbage")
+    with pytest.raises(WorkspaceError, match="cannot be moved"):
+        move_to_quarantine(file, "no text")
+    assert file.read_text() == "garbage"

@@ -6,6 +6,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from n4a_flows import WorkspaceStoreBlock
 from n4a_flows.flows import PredictionOptions, predict_new_spectra, train_and_record
 from n4a_flows.flows.progress import listening
 from n4a_flows.spectra import Axis, Spectra, readers_in_use
+from n4a_flows.storage.clock import now
 from n4a_flows.storage.errors import (
+    BatchNotReleasedError,
     InvalidInputError,
     MissingFileError,
     QuarantineError,
@@ -333,9 +336,7 @@ def test_a_declared_signal_is_converted_and_said_so(
     assert "percent_reflectance to absorbance" in samples["detail"][0]
 
 
-def test_odd_entries_of_a_folder_do_not_stop_the_others(
-    block: WorkspaceStoreBlock, chain: str, incoming: Path, new_spectra: Spectra, write_csv: Callable[..., None]
-) -> None:
+def test_odd_entries_of_a_folder_do_not_stop_the_others(block: WorkspaceStoreBlock, chain: str, incoming: Path) -> None:
     first = next(incoming.glob("[!b]*.csv"))
     odd, bad = os.fsencode(incoming) + b"/m\xfcller.csv", os.fsencode(incoming) + b"/br\xfcche.csv"
     os.rename(first, odd)
@@ -355,7 +356,7 @@ def test_odd_entries_of_a_folder_do_not_stop_the_others(
     assert len(pl.read_csv(summary.csv_path)) == 5
 
 
-def test_a_copy_is_no_replicate(block: WorkspaceStoreBlock, chain: str, incoming: Path, tmp_path: Path) -> None:
+def test_a_copy_is_no_replicate(block: WorkspaceStoreBlock, chain: str, incoming: Path) -> None:
     file = next(incoming.glob("[!b]*.csv"))
     shutil.copy(file, incoming / "a copy.csv")
     options = PredictionOptions(csv_file="lims.csv", replicate_pattern=f"^({re.escape(file.stem)})")
@@ -364,3 +365,15 @@ def test_a_copy_is_no_replicate(block: WorkspaceStoreBlock, chain: str, incoming
     assert replicates["n"].to_list() == [1] * 5
     assert len(pl.read_csv(summary.csv_path)) == 5
     assert len(pl.read_parquet(summary.predictions_path)) == 6, "under both names"
+
+
+def test_what_was_held_back_stays_so_when_the_clock_is_set_back(
+    block: WorkspaceStoreBlock, chain: str, incoming: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as clock:
+        clock.setattr("n4a_flows.storage.batches.now", lambda: now() - timedelta(seconds=30))
+        with pytest.raises(BatchNotReleasedError):
+            predict_new_spectra(block, chain, incoming, PredictionOptions(check_samples={"QC1": 999}))
+    summary = predict_new_spectra(block, chain, incoming, PredictionOptions(csv_file="lims.csv"))
+    assert pl.read_csv(summary.csv_path).is_empty()
+    assert pl.read_parquet(summary.predictions_path)["released"].to_list() == [False] * 5

@@ -205,7 +205,7 @@ class Failing(PLSRegression):  # type: ignore[misc]
 
 
 def test_a_batch_is_judged_without_what_is_no_number(
-    tmp_path: Path, new_spectra: Spectra, write_csv: Callable[[Path, Spectra], None], package: ChainPackage
+    tmp_path: Path, new_spectra: Spectra, package: ChainPackage
 ) -> None:
     with WorkspaceStore(tmp_path / "ws", trust="all") as store:
         chain_id = package.context.chain_id

@@ -224,10 +224,11 @@ class UpkeepVerbs(StoreBase):
         self.compact(0.0)
 
     def cleanup_transient_artifacts(self, run_id: str, dataset_name: str, winning_pipeline_ids: Sequence[str]) -> int:
-        """Give up the fold artifacts of a run that neither a stored prediction nor a winning pipeline needs.
+        """Give up the fold artifacts of a run that no stored prediction, winning pipeline or alias needs.
 
         Folds with a prediction stay; a prediction of fold `avg`, `w_avg` or without a name keeps all folds of its chain. Winners
-        also keep their refit, averages and shared artifacts. A chain that lost artifacts says so when it is replayed.
+        also keep their refit, averages and shared artifacts; chains that an alias names, or named lately, keep all. A chain that
+        lost artifacts says so when it is replayed.
 
         Parameters
         ----------
