@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -44,15 +45,24 @@ class ChampionDecision:
 
 
 def champion_alias(dataset_name: str, target: str) -> str:
-    """The alias of the champion; what an alias cannot hold becomes a dash.
+    """The alias of the champion; what an alias cannot hold becomes a dash. A name in another script is told apart by a digest.
 
     Examples
     --------
     >>> champion_alias("meat 2024", "fat %")
     'meat-2024/fat/champion'
+    >>> champion_alias("зерно", "белок")
+    'xda06a5fc/x381741a5/champion'
     """
-    parts = (re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "unnamed" for name in (dataset_name, target))
-    return "/".join([*parts, "champion"])
+    return "/".join([_part(dataset_name), _part(target), "champion"])
+
+
+def _part(name: str) -> str:
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")
+    if re.search("[A-Za-z]", readable) or (readable and name.isascii()):
+        return readable
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{readable}-x{digest}" if readable else f"x{digest}"
 
 
 def challenge(
@@ -103,6 +113,12 @@ def _decide(
 ) -> tuple[bool, str]:
     if former is None:
         return True, f"There was no champion; {metric} {score:.6g}."
+    theirs, ours = (store.get_chain_context(one).target for one in (former, chain_id))
+    if theirs is not None and theirs != ours:
+        return False, (
+            f"The champion of that name predicts {theirs!r}, not {ours!r}: give the column or the file another name, or set an "
+            "alias of your own."
+        )
     if former == chain_id or store.get_chain_context(former).digest == store.get_chain_context(chain_id).digest:
         return False, "It is the champion already."
     if held is None:

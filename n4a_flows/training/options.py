@@ -103,7 +103,7 @@ class TrainingOptions(Form):
         default=False,
         description=(
             "Let the best chain of each target take the alias DATASET/TARGET/champion if it is better than the one "
-            "that has it."
+            "that has it. DATASET is the name of the file, so files of different calibrations need different names."
         ),
     )
     champion_margin: float = Field(

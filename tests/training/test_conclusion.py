@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from n4a_flows.spectra import Spectra
@@ -12,6 +13,7 @@ from n4a_flows.storage import ProbeReport, WorkspaceStore
 from n4a_flows.storage.errors import UnknownIdError
 from n4a_flows.training import (
     PipelineRunner,
+    RecordedPipeline,
     TrainingError,
     TrainingOptions,
     challenge,
@@ -23,6 +25,7 @@ from n4a_flows.training import (
 from n4a_flows.training.champion import pooled_scores
 
 PLS = "sklearn.cross_decomposition.PLSRegression"
+RIDGE = "sklearn.linear_model.RidgeClassifier"
 LDA = "sklearn.discriminant_analysis.LinearDiscriminantAnalysis"
 
 
@@ -132,3 +135,64 @@ def test_a_champion_without_the_metric_is_not_replaced_by_guess(runner: Pipeline
             challenge(store, "tecator", "moisture", "unknown", 3.0, "rmse")
         assert store.list_aliases().height == 1
     assert champion_alias("meat (2024)", "../fat") == "meat-2024/fat/champion"
+
+
+def test_a_champion_of_one_property_is_never_replaced_by_a_chain_for_another(tmp_path: Path, tecator: Spectra) -> None:
+    runner = PipelineRunner(tmp_path)
+    with WorkspaceStore(tmp_path) as store:
+        first, other = (
+            str(one.chain_id)
+            for target in ("fat", "fat (%)")
+            for one in recorded(runner, replace(tecator, targets={target: tecator.targets["fat"]}), target)
+        )
+        assert champion_alias("meat", "fat") == champion_alias("meat", "fat (%)")
+        challenge(store, "meat", "fat", first, 3.0, "rmse")
+        decision = challenge(store, "meat", "fat (%)", other, 0.1, "rmse")
+        assert not decision.promoted
+        assert "predicts 'fat', not 'fat (%)'" in decision.reason
+        assert store.get_alias("meat/fat/champion") == first
+
+
+def recorded(runner: PipelineRunner, spectra: Spectra, target: str) -> list[RecordedPipeline]:
+    runner.run(definition(3), spectra, target)
+    return runner.last_recorded
+
+
+def test_names_in_another_script_keep_apart() -> None:
+    names = ["зерно", "овёс", "зерно 2024", "овёс 2024", "玉米", "2024", "%", "#"]
+    assert len({champion_alias(name, "fat") for name in names}) == len(names)
+    assert champion_alias("Eiweiß", "Protéine").endswith("/champion")
+
+
+def test_a_model_without_the_deciding_score_has_failed(tmp_path: Path, tecator: Spectra) -> None:
+    kinds = np.where(tecator.targets["fat"] > 15, "fat", "lean")
+    spectra = replace(tecator, targets={"kind": kinds})
+    runner, options = PipelineRunner(tmp_path), TrainingOptions(metric="roc_auc")
+    with pytest.raises(
+        TrainingError, match=r"All 1 pipelines failed; .*RidgeClassifier.* no roc_auc.* predict_proba.* balanced_accuracy"
+    ):
+        runner.run([RIDGE], spectra, "kind", options)
+    runner.run([{"model": {"_or_": [RIDGE, LDA]}}], spectra, "kind", options)
+    errors = {one.name: one.error for one in runner.last_recorded}
+    assert [error is None for error in errors.values()] == [False, True]
+    with WorkspaceStore(tmp_path) as store:
+        run = store.get_run(str(runner.last_run_id))
+    assert run is not None
+    assert (run["status"], run["summary"]["failed"], list(run["summary"]["best"])) == ("completed", 1, ["kind"])
+    # Labels alone are enough for others.
+    runner.run([RIDGE], spectra, "kind", TrainingOptions(metric="kappa"))
+    assert runner.last_recorded[0].error is None
+
+
+def test_a_class_that_the_folds_do_not_all_hold_leaves_no_score(tmp_path: Path, tecator: Spectra) -> None:
+    kinds = np.array(["a", "b"] * 20 + ["rare"])
+    spectra = replace(tecator.take(range(41)), targets={"kind": kinds}, metadata={})
+    folds = {"class": "sklearn.model_selection.KFold", "params": {"n_splits": 4}}
+    with pytest.raises(TrainingError, match=r"no roc_auc .*a class is missing in a fold"):
+        PipelineRunner(tmp_path).run([folds, LDA], spectra, "kind", TrainingOptions(metric="roc_auc"))
+
+
+def test_an_undefined_score_of_numbers_is_a_failure(tmp_path: Path, tecator: Spectra) -> None:
+    spectra = replace(tecator, targets={"same": np.full(tecator.n_samples, 2.0)})
+    with pytest.raises(TrainingError, match=r"PLSRegression.* no r2 .*same, .* such as rmse"):
+        PipelineRunner(tmp_path).run(definition(2), spectra, "same", TrainingOptions(metric="r2"))
