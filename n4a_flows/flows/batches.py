@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -13,6 +13,7 @@ from n4a_flows.block import WorkspaceStoreBlock
 from n4a_flows.flows import events
 from n4a_flows.flows.chunks import whole
 from n4a_flows.flows.options import PredictionOptions
+from n4a_flows.flows.quarantine import Listed
 from n4a_flows.flows.summaries import BatchSummary, PredictionSummary
 from n4a_flows.monitoring import BatchTally, CheckedSample, Limits, checked_samples, judge_batch
 from n4a_flows.reports.names import quantity_and_unit, signal_label
@@ -21,6 +22,8 @@ from n4a_flows.reports.prediction_report import ChainPredictions, PredictionRun,
 from n4a_flows.reports.prediction_rows import verdict_counts
 from n4a_flows.storage import ChainContext, ChainPackage, ScoredBatch
 from n4a_flows.storage.errors import BatchNotReleasedError, InvalidInputError
+from n4a_flows.storage.json_values import from_json
+from n4a_flows.storage.texts import storable
 from n4a_flows.tasks.scoring import Together
 
 _MOST_ROWS = 20
@@ -119,13 +122,30 @@ def judge_new_samples(
     batches = []
     for digest, package in packages.items():
         mine = samples.filter(pl.col("chain_digest") == digest)
-        batch = _judged(package, together.get(digest, Together()), mine, options)
-        if batch.recorded is not None:
+        new = together.get(digest, Together())
+        batch = _judged(package, new, mine, options)
+        earlier = None if new.digests else _recorded_before(store, digest, mine, flow_run_id)
+        if earlier is not None:
+            batch = replace(batch, recorded=earlier)
+        elif batch.recorded is not None:
             chain_id = package.context.chain_id
             batch_id = tasks.record_batch(store, chain_id, batch.recorded, flow_run_id)
             events.batch_judged(store, batch_id, chain_id, batch.recorded)
         batches.append(batch)
     return batches
+
+
+def _recorded_before(
+    store: WorkspaceStoreBlock, chain_digest: str, samples: pl.DataFrame, flow_run_id: str | None
+) -> ScoredBatch | None:
+    """The batch of these samples as an earlier attempt of the flow run has recorded it."""
+    if samples.is_empty() or flow_run_id is None:
+        return None
+    for row in reversed(tasks.scored_batches(store, flow_run_ids=[flow_run_id]).to_dicts()):
+        if (row["chain_digest"], row["n_samples"]) == (chain_digest, len(samples)):
+            reasons, detail = from_json(row["reasons"]), from_json(row["detail"])
+            return ScoredBatch(row["verdict"], reasons, row["n_samples"], row["released"], detail)
+    return None
 
 
 def _judged(package: ChainPackage, together: Together, samples: pl.DataFrame, options: PredictionOptions) -> Batch:
@@ -143,7 +163,8 @@ def _judged(package: ChainPackage, together: Together, samples: pl.DataFrame, op
     detail: dict[str, Any] = {}
     if limits is not None:
         # A flow run that was started again has scored spectra in an earlier attempt, and knows of those what the ledger knows.
-        tally = together.tally or BatchTally(verdict_counts(samples))
+        before = samples.filter(~pl.col("file_digest").is_in(list(together.digests)))
+        tally = BatchTally(verdict_counts(before)) + (together.tally or BatchTally({}))
         judged = judge_batch(tally, limits, options.false_alarms)
         verdict, reasons = str(judged.verdict), judged.reasons
         detail = {**judged.detail, "false_alarms": options.false_alarms, "coverage": options.coverage}
@@ -161,7 +182,8 @@ def refuse_release(batches: Iterable[Batch]) -> None:
         if batch.recorded is not None and not batch.recorded.released:
             raise BatchNotReleasedError(
                 f"The batch of {len(batch.samples)} samples is not released: {batch.recorded.reasons[0]}. All of it is recorded, "
-                "and nothing was written for the LIMS. Find out what is wrong, then predict the files again with rescore."
+                "and nothing was written for the LIMS. Find out what is wrong, take away the files of wrong measurements, then "
+                "predict with rescore."
             )
 
 
@@ -171,6 +193,7 @@ def report_of(
     summary: PredictionSummary,
     options: PredictionOptions,
     held: int,
+    left: Sequence[Listed],
 ) -> str:
     """The report of the flow run.
 
@@ -178,8 +201,14 @@ def report_of(
     ----------
     held
         Number of earlier predictions that the CSV files do not have, since they were not released.
+    left
+        Files that earlier flow runs quarantined.
     """
     notes = [f"{held} predictions of batches that were not released are not in the CSV files."] if held else []
+    if left:
+        notes.append(
+            f"{len(left)} of the files were quarantined by earlier flow runs, the first is {storable(str(left[0][0]))}."
+        )
     rows = summary.rejected_rows
     if rows:
         more = f"; and {len(rows) - _MOST_ROWS} more" if len(rows) > _MOST_ROWS else ""

@@ -22,9 +22,12 @@ from n4a_flows.flows.chunks import chunked, one_thread, whole
 from n4a_flows.flows.memory import older_objects_kept
 from n4a_flows.flows.options import PathText, PredictionOptions
 from n4a_flows.flows.progress import Progress
+from n4a_flows.flows.quarantine import Listed, left_over, move_away, reasons_of
 from n4a_flows.flows.results import (
     csv_bytes,
+    latest_scorings,
     predictions_table,
+    refuse_unwritable,
     released_rows,
     replicates_table,
     results_name,
@@ -37,11 +40,11 @@ from n4a_flows.flows.workers import RunnerText, workers
 from n4a_flows.reports.prediction_rows import verdict_counts, with_intervals
 from n4a_flows.spectra import readers_in_use
 from n4a_flows.storage import ChainPackage, ScoredFile
-from n4a_flows.storage.errors import PlaceError, QuarantineError, WorkspaceError
+from n4a_flows.storage.errors import QuarantineError, WorkspaceError
 from n4a_flows.storage.exports import deliver
 from n4a_flows.storage.places import Place
 from n4a_flows.storage.texts import storable
-from n4a_flows.tasks.files import digests_of, list_spectra_files, move_to_quarantine, still_growing
+from n4a_flows.tasks.files import digests_of, list_spectra_files, still_growing
 from n4a_flows.tasks.judging import Judging
 from n4a_flows.tasks.scoring import PendingFile, Reading, ScoredChunk, Together, refuse_unseen
 from n4a_flows.tasks.versions import Versions
@@ -100,7 +103,8 @@ def _predict_new_spectra(
 ) -> PredictionSummary:
     files = _incoming(store) if files is None else files
     about = {name: value for name in ("instrument", "product") if (value := getattr(options, name)) is not None}
-    reading = Reading(options.unit, options.signal, options.resample, readers_in_use(), about)
+    reading = Reading(options.unit, options.signal, options.resample, _readers(options), about)
+    refuse_unwritable(options.csv_columns, options.replicate_pattern)
     csv_path = None if options.csv_file is None else store.export_target(options.csv_file)
     found = list_spectra_files(files)
     growing = still_growing(found, options.settle_seconds)
@@ -111,17 +115,22 @@ def _predict_new_spectra(
     ready = digests_of([file for file in found if file not in growing], _left)
     listed = [(storable(str(file)), digest) for file, digest in ready]
     digests = [digest for _, digest in listed]
-    seen: dict[str, Collection[str]] = dict.fromkeys(packages, ())
+    seen: dict[str, dict[str, str]] = {chain: {} for chain in packages}
+    put_back: dict[str, set[str]] = {chain: set() for chain in packages}
     if not options.rescore:
-        seen = {chain: tasks.scored_digests(store, chain, whole(digests), reading.readers).keys() for chain in packages}
-    pending = _pending(ready, seen)
-    counts = _score(store, packages, pending, options, reading, runner)
+        for chain in packages:
+            seen[chain] = tasks.scored_digests(store, chain, whole(digests), reading.readers)
+            known = {path: digest for path, digest in listed if seen[chain].get(digest) == "scored"}
+            put_back[chain] = tasks.files_put_back(store, chain, whole(known)) if known else set()
+    pending = _pending(ready, seen, put_back)
+    left = left_over(ready, {file.digest for file in pending}, seen)
+    counts = _score(store, packages, pending, put_back, options, reading, runner)
 
     results = store.export_path(results_name(files, packages))
     samples = with_intervals(
         tasks.scored_samples(store, file_digests=whole(digests)).filter(pl.col("chain_digest").is_in(list(packages)))
     )
-    new = samples.filter(pl.col("flow_run_id") == flow_run.id)
+    new = latest_scorings(samples.filter(pl.col("flow_run_id") == flow_run.id))
     batches = judge_new_samples(store, packages, counts.together, new, options, flow_run.id)
     sittings = samples["flow_run_id"].drop_nulls().unique().sort().to_list()
     earlier = tasks.scored_batches(store, flow_run_ids=whole(sittings))
@@ -151,10 +160,15 @@ def _predict_new_spectra(
         replicates_path=replicates_path,
     )
     held = len(once) - len(released) if csv_path or replicates_path else 0
-    report = report_of(store, batches, summary, options, held)
+    report = report_of(store, batches, summary, options, held, left)
     create_markdown_artifact(key="n4a-prediction", description="Prediction of new spectra", markdown=report)
     if options.quarantine == "move":
-        _move_away(counts, pending)
+        # By one chain a file may have been scored; it is moved only when none could.
+        bad = [file for file in pending if file.path in counts.quarantined and file.path not in counts.scored]
+        move_away(
+            [(file.where, file.digest) for file in bad], {file.digest: counts.quarantined[file.path] for file in bad}
+        )
+        move_away(left, reasons_of(store, left))
     too_many = len(counts.quarantined) > options.most_quarantined * len(pending)
     if counts.quarantined:
         events.files_quarantined(store, summary, too_many=too_many)
@@ -186,18 +200,9 @@ def _write_for_lims(
         deliver(csv_path, partial(write_file, content=csv_bytes(released, options.csv_columns)))
     if options.replicate_pattern is None:
         return None
-    path = results.with_name(f"{(csv_path or results).stem}-replicates.csv")
+    beside = csv_path if isinstance(csv_path, Path) else results
+    path = beside.with_name(f"{beside.stem}-replicates.csv")
     return write_file(path, csv_bytes(replicates_table(released, options.replicate_pattern), {}))
-
-
-def _move_away(counts: _Counts, pending: Sequence[PendingFile]) -> None:
-    for file in pending:
-        # By one chain it may have been scored; it is moved only when none could.
-        if file.path in counts.quarantined and file.path not in counts.scored:
-            try:
-                move_to_quarantine(file.where, counts.quarantined[file.path])
-            except (WorkspaceError, PlaceError) as error:
-                get_run_logger().warning("%s", storable(str(error)))
 
 
 @dataclass
@@ -222,17 +227,26 @@ class _Counts:
                 self.quarantined[file.path] = file.reason or ""
 
 
+def _readers(options: PredictionOptions) -> str:
+    """What reads the files and what it is told, as the ledger names it with what is quarantined."""
+    told = {name: getattr(options, name) for name in ("unit", "signal", "resample")}
+    return ", ".join([readers_in_use(), *(f"{name}={value}" for name, value in told.items() if value)])
+
+
 def _left(file: Path | Place, reason: str) -> None:
     """A file that vanished or cannot be opened."""
     get_run_logger().warning("%s", storable(f"{file} is left for the next run: {reason}"))
 
 
-def _pending(ready: Sequence[tuple[Path | Place, str]], seen: Mapping[str, Collection[str]]) -> list[PendingFile]:
-    """The files that some chain has not seen; of files with the same bytes only the first."""
+def _pending(
+    ready: Sequence[Listed], seen: Mapping[str, Collection[str]], put_back: Mapping[str, Collection[str]]
+) -> list[PendingFile]:
+    """The files that some chain has not seen, or scored otherwise under that path since; of files with the same bytes one."""
     pending: dict[str, PendingFile] = {}
     for file, digest in ready:
-        chains = tuple(chain for chain, files in seen.items() if digest not in files)
-        if chains and digest not in pending:
+        path = storable(str(file))
+        chains = tuple(chain for chain, files in seen.items() if digest not in files or path in put_back[chain])
+        if chains and (digest not in pending or any(path in paths for paths in put_back.values())):
             pending[digest] = PendingFile(file, digest, chains)
     return list(pending.values())
 
@@ -241,6 +255,7 @@ def _score(
     store: WorkspaceStoreBlock,
     packages: Mapping[str, ChainPackage],
     pending: Sequence[PendingFile],
+    put_back: Mapping[str, Collection[str]],
     options: PredictionOptions,
     reading: Reading,
     runner: str,
@@ -266,7 +281,7 @@ def _score(
         ):
             if crew.apart:
                 refuse_unseen(chunk)
-            _record(store, packages, chunk, options, reading, counts)
+            _record(store, packages, chunk, put_back, options, reading, counts)
             progress.advance(chunk.looked_at)
     return counts
 
@@ -275,6 +290,7 @@ def _record(
     store: WorkspaceStoreBlock,
     packages: Mapping[str, ChainPackage],
     chunk: ScoredChunk,
+    put_back: Mapping[str, Collection[str]],
     options: PredictionOptions,
     reading: Reading,
     counts: _Counts,
@@ -283,9 +299,18 @@ def _record(
         if files:
             chain_id = packages[digest].context.chain_id
             recorded = tasks.record_scoring(
-                store, chain_id, whole(files), flow_run.id, readers=reading.readers, rescore=options.rescore
+                store,
+                chain_id,
+                whole(files),
+                flow_run.id,
+                readers=reading.readers,
+                rescore=options.rescore,
+                put_back=whole(put_back[digest]),
             )
             counts.add(recorded)
+            if len(recorded) < len(files):
+                # The others another flow run has recorded meanwhile; they are no part of this batch.
+                chunk.together[digest] = chunk.together[digest].of_only(recorded)
             # Prefect keeps what a task returned until the flow ends; of a large folder that would be all of it.
             recorded.clear()
     chunk.files.clear()

@@ -37,7 +37,7 @@ def predictions_table(
         Unit by the digest of a chain.
     """
     names = pl.DataFrame(files, schema={"file": pl.String, "file_digest": pl.String}, orient="row")
-    latest = samples.filter(pl.col("scoring_id") == pl.col("scoring_id").last().over("file_digest", "chain_digest"))
+    latest = latest_scorings(samples)
     sitting = ["chain_digest", "flow_run_id"]
     released = batches.group_by(sitting).agg(pl.col("released").last())
     unit = pl.col("chain_digest").replace_strict(units, default=None, return_dtype=pl.String)
@@ -48,6 +48,11 @@ def predictions_table(
         .select(COLUMNS)
         .sort("file", "chain_digest", "sample_id")
     )
+
+
+def latest_scorings(samples: pl.DataFrame) -> pl.DataFrame:
+    """Rows of the ledger, of a file that a chain scored several times those of the latest."""
+    return samples.filter(pl.col("scoring_id") == pl.col("scoring_id").last().over("file_digest", "chain_digest"))
 
 
 def without_copies(table: pl.DataFrame, files: Sequence[tuple[str, str]]) -> pl.DataFrame:
@@ -68,6 +73,25 @@ def released_rows(table: pl.DataFrame, *, checked: bool) -> pl.DataFrame:
     return table.filter(pl.col("released").fill_null(not checked))
 
 
+def refuse_unwritable(columns: Mapping[str, str], replicate_pattern: str | None) -> None:
+    """Refuse what cannot be written, before anything is scored.
+
+    Raises
+    ------
+    InvalidInputError
+        When the predictions have no such column, two would get the same name, or the pattern is no regular expression.
+    """
+    unknown = [name for name in columns if name not in COLUMNS]
+    if unknown:
+        raise InvalidInputError(f"The predictions have no column {unknown[0]!r}; they have {', '.join(COLUMNS)}.")
+    if len(set(columns.values())) < len(columns):
+        raise InvalidInputError("Two columns of the CSV file would have the same name.")
+    try:
+        re.compile(replicate_pattern or "")
+    except re.error as error:
+        raise InvalidInputError(f"{replicate_pattern!r} is no regular expression: {error}.") from error
+
+
 def replicates_table(table: pl.DataFrame, pattern: str) -> pl.DataFrame:
     """Replicate spectra of one sample together: one row per sample and chain.
 
@@ -82,16 +106,8 @@ def replicates_table(table: pl.DataFrame, pattern: str) -> pl.DataFrame:
     -------
     sample, target, chain_id, n, mean and sd (n - 1; null for one spectrum) of numbers, label (the most frequent; of equally
     frequent ones the first in the alphabet). Rejected spectra do not count.
-
-    Raises
-    ------
-    InvalidInputError
-        When the pattern is no regular expression.
     """
-    try:
-        found = re.compile(pattern)
-    except re.error as error:
-        raise InvalidInputError(f"{pattern!r} is no regular expression: {error}.") from error
+    found = re.compile(pattern)
 
     def sample(sample_id: str) -> str:
         match = found.search(sample_id)
@@ -118,17 +134,7 @@ def csv_bytes(table: pl.DataFrame, columns: Mapping[str, str]) -> bytes:
     ----------
     columns
         Name in the file by name here, in the order of the file.
-
-    Raises
-    ------
-    InvalidInputError
-        When there is no such column, or two get the same name.
     """
-    unknown = [name for name in columns if name not in table.columns]
-    if unknown:
-        raise InvalidInputError(f"The predictions have no column {unknown[0]!r}; they have {', '.join(table.columns)}.")
-    if len(set(columns.values())) < len(columns):
-        raise InvalidInputError("Two columns of the CSV file would have the same name.")
     chosen = table.select([pl.col(name).alias(theirs) for name, theirs in columns.items()]) if columns else table
     return chosen.write_csv(datetime_format="%Y-%m-%dT%H:%M:%S").encode()
 

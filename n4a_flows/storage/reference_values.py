@@ -66,9 +66,9 @@ def latest(session: Session, target: str | None, sample_ids: Sequence[str] | Non
 def pairs(session: Session, chain_id: str | None, target: str | None, since: datetime | None) -> pl.DataFrame:
     """Predicted numbers beside the laboratory value of their sample.
 
-    Of a file that a chain digest scored twice the latest counts. So it does of each sample of a file that was changed under its
-    path and still holds some of the same spectra, which are known by their predictions: one that grew, or was put right. What was
-    written over with other spectra stays, for it may be the same sample measured again.
+    Of a file that a chain digest scored twice the latest counts, with the moment of the first. So it does of each sample of a file
+    that was changed under its path and still holds some of the same spectra, which are known by their predictions: one that grew,
+    or was put right. What was written over with other spectra stays, for it may be the same sample measured again.
     """
     terms, parameters = _terms(**{"f.target": target})
     if chain_id is not None:
@@ -78,11 +78,11 @@ def pairs(session: Session, chain_id: str | None, target: str | None, since: dat
             "UNION SELECT chain_digest FROM scored_files WHERE chain_id = ?)"
         )
         parameters += [chain_id, chain_id]
-    if since is not None:
-        terms.append("f.scored_at >= ?")
-        parameters.append(naive_utc(since))
+    parameters += [naive_utc(since)] * 2
     return session.frame(
-        "WITH files AS (SELECT *, rowid AS place FROM scored_files WHERE status = 'scored' QUALIFY row_number() OVER "
+        "WITH files AS (SELECT *, rowid AS place, first_value(scored_at) OVER "
+        "(PARTITION BY chain_digest, target, file_digest ORDER BY rowid) AS first_at "
+        "FROM scored_files WHERE status = 'scored' QUALIFY row_number() OVER "
         "(PARTITION BY chain_digest, target, file_digest ORDER BY rowid DESC) = 1), "
         "revisions AS (SELECT * FROM (SELECT scoring_id, lag(scoring_id) OVER "
         "(PARTITION BY chain_digest, target, path ORDER BY place) AS before FROM files) WHERE before IS NOT NULL), "
@@ -94,12 +94,12 @@ def pairs(session: Session, chain_id: str | None, target: str | None, since: dat
         "SELECT * EXCLUDE (place) FROM ("
         "SELECT s.sample_id, f.target, s.y, r.value AS reference, s.verdict, f.chain_id, f.chain_digest, "
         "json_extract_string(f.detail, '$.instrument') AS instrument, json_extract_string(f.detail, '$.product') AS product, "
-        "f.path, s.position, f.scored_at, r.added_at, f.place "
+        "f.path, s.position, min(f.first_at) OVER sample AS scored_at, r.added_at, f.place "
         "FROM sittings f JOIN scored_samples s USING (scoring_id) "
         f"JOIN ({_LATEST}) r ON r.sample_id = s.sample_id AND r.target = f.target"
-        f"{_where(terms)} QUALIFY f.place = max(f.place) OVER "
-        "(PARTITION BY f.chain_digest, f.target, f.path, f.sitting, s.sample_id)) "
-        "WHERE y IS NOT NULL ORDER BY scored_at, place, position",
+        f"{_where(terms)} WINDOW sample AS (PARTITION BY f.chain_digest, f.target, f.path, f.sitting, s.sample_id) "
+        "QUALIFY f.place = max(f.place) OVER sample) "
+        "WHERE y IS NOT NULL AND (?::TIMESTAMP IS NULL OR scored_at >= ?) ORDER BY scored_at, place, position",
         parameters,
     )
 

@@ -174,6 +174,16 @@ def digests(
     }
 
 
+def put_back(session: Session, chain_digest: str, by_path: Mapping[str, str]) -> set[str]:
+    """Paths that hold other bytes than those last scored there; `by_path` is the digest of what lies there now."""
+    rows = session.rows(
+        "SELECT path, arg_max(file_digest, rowid) FROM scored_files WHERE chain_digest = ? AND status = 'scored' "
+        "AND path IN (SELECT unnest(?::VARCHAR[])) GROUP BY path",
+        [chain_digest, list(by_path)],
+    )
+    return {path for path, last in rows if by_path[path] != last}
+
+
 def files(session: Session, chain_id: str | None, status: str | None, since: datetime | None) -> pl.DataFrame:
     """Scored files in the order they were recorded."""
     where, parameters = _conditions(chain_id=chain_id, status=status, since=since)

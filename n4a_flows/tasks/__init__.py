@@ -52,6 +52,7 @@ from n4a_flows.tasks.exports import (
     import_bundle,
 )
 from n4a_flows.tasks.ledger import (
+    files_put_back,
     record_batch,
     record_scoring,
     scored_batches,
@@ -176,6 +177,7 @@ __all__ = [
     "export_template",
     "fail_pipeline",
     "fail_run",
+    "files_put_back",
     "find_cached_artifact",
     "gc_artifacts",
     "get_alias",

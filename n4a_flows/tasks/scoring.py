@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -59,7 +60,7 @@ class Reading:
     resample
         Whether spectra may be interpolated to the chain's grid.
     readers
-        Which readers these are: what they refuse is looked at again when others are there.
+        Which readers these are, and what they are told: what they refuse is looked at again when either is another.
     about
         What else is known of the files, such as the instrument; it stands in their detail.
     """
@@ -83,17 +84,30 @@ class Together:
         The worst of the spectra, on the axis of the chain and in its signal, the worst first.
     limits
         Warning and outlier limit by the name of a statistic.
+    digests
+        The files that these spectra are from.
     """
 
     tally: BatchTally | None = None
     odd: list[DrawnSpectrum] = field(default_factory=list)
     limits: dict[str, tuple[float, float]] = field(default_factory=dict)
+    digests: set[str] = field(default_factory=set)
 
     def add(self, other: Together) -> None:
         """Add what is known of other spectra of the batch."""
         self.tally = _sum(self.tally, other.tally)
         self.odd = worst([*self.odd, *other.odd])
         self.limits = self.limits or other.limits
+        self.digests |= other.digests
+
+    def of_only(self, files: Sequence[ScoredFile]) -> Together:
+        """What is known of some of the files alone: no more than their verdicts."""
+        tally = None
+        if self.tally is not None:
+            counts = Counter(sample.verdict or "rejected" for file in files for sample in file.samples)
+            counts["rejected"] += sum(len(file.detail.get("rejected", ())) for file in files)
+            tally = BatchTally(dict(+counts))
+        return Together(tally, [], self.limits, _scored_digests(files))
 
 
 def _sum(one: BatchTally | None, other: BatchTally | None) -> BatchTally | None:
@@ -208,7 +222,13 @@ def _score_with(
         together.add(
             Together(_sum(said.tally, chain.rejected(rejected) if rejected else None), _odd(said, places, matched))
         )
-    return [scored[place] for place in sorted(scored)], together
+    files = [scored[place] for place in sorted(scored)]
+    together.digests = _scored_digests(files)
+    return files, together
+
+
+def _scored_digests(files: Sequence[ScoredFile]) -> set[str]:
+    return {file.file_digest for file in files if file.status == "scored"}
 
 
 def _predictions(

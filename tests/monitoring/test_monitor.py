@@ -13,7 +13,7 @@ from scipy.interpolate import CubicSpline
 
 from n4a_flows.monitoring import monitor, save_corrected_chain
 from n4a_flows.spectra import Spectra, load_tecator, read_spectra
-from n4a_flows.storage import WorkspaceStore
+from n4a_flows.storage import ScoredFile, ScoredSample, WorkspaceStore
 from n4a_flows.storage.clock import now
 from n4a_flows.storage.errors import UnknownIdError
 from n4a_flows.training import PipelineRunner
@@ -149,6 +149,21 @@ def test_the_same_crossing_has_the_same_name_when_more_samples_come(
     assert len(new_ones) == len(later) - len(first)
     assert store.record_crossings(later) == []
     assert store.limit_crossings(chain)["crossing_id"].n_unique() == len(later)
+
+
+def test_the_same_crossing_has_the_same_name_when_its_file_grows(
+    store: WorkspaceStore, chain: str, new: Spectra
+) -> None:
+    y = store.replay_chain(chain, new.X).tolist()
+    laboratory(store, new, more=6.0)
+    for number in (30, 60, 60):
+        samples = [ScoredSample(name, value) for name, value in zip(new.sample_ids[:number], y, strict=False)]
+        store.record_scoring(chain, [ScoredFile("day.csv", f"{number:064}", "scored", samples=samples)])
+        found = monitor(store).crossings
+        if number == 30:
+            first = {one.crossing_id for one in found}
+            assert first
+        assert first <= {one.crossing_id for one in found}
 
 
 def test_what_began_before_the_time_that_is_looked_at_is_the_same_crossing(

@@ -65,6 +65,36 @@ def test_nothing_to_look_at_is_an_error(nothing: str | list[str]) -> None:
         list_spectra_files(nothing)
 
 
+def test_a_glob_begins_in_a_folder_that_is_there_and_leaves_quarantines_alone(folder: Path) -> None:
+    (folder / "quarantine").mkdir()
+    (folder / "quarantine" / "bad.csv").write_text("x")
+    (folder / "quarantine" / "bad.csv.reason.txt").write_text("x")
+    assert names(list_spectra_files(f"{folder}/**/*")) == [
+        "a.CSV", "b.csv", "c.tsv", "d.txt", "half.csv.part", "notes.md", "e.csv"
+    ]  # fmt: skip
+    assert names(list_spectra_files(f"{folder}/quarantine/*.csv")) == ["bad.csv"], "asked for by name"
+    with pytest.raises(MissingFileError, match=r"no folder .*unmounted"):
+        list_spectra_files(f"{folder}/unmounted/*.csv")
+
+
+def test_linked_folders_are_searched_and_none_goes_round_for_ever(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    share = tmp_path_factory.mktemp("share")
+    (share / "f.csv").write_text("x")
+    (share / "back").symlink_to(folder)
+    (folder / "nir1").symlink_to(share)
+    (folder / "up").symlink_to(folder.parent)
+    (folder / "again").symlink_to(folder / "sub.csv")
+    (folder / "gone").symlink_to(folder / "nowhere")
+    found = list_spectra_files(str(folder))
+    assert [str(path.relative_to(folder)) for path in found if path.name in ("e.csv", "f.csv")] == [
+        "nir1/f.csv",
+        "sub.csv/e.csv",
+    ]
+    assert names(found).count("b.csv") == 1
+
+
 def test_a_device_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="neither a folder nor a regular file"):
         list_spectra_files("/dev/null")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from prefect.artifacts import Artifact, create_markdown_artifact
 
 from n4a_flows import WorkspaceStoreBlock
 from n4a_flows.flows import PredictionOptions, predict_new_spectra, train_and_record
@@ -227,6 +229,32 @@ def test_changed_bytes_under_an_old_name_are_a_revision(block: WorkspaceStoreBlo
     assert json.loads(latest["detail"])["revises"] == before
 
 
+def test_a_file_that_was_put_back_counts_again(block: WorkspaceStoreBlock, chain: str, incoming: Path) -> None:
+    def value() -> float:
+        with block.open() as store:
+            [pair] = store.reference_pairs(chain).iter_rows(named=True)
+        return float(pair["y"])
+
+    predict_new_spectra(block, chain, incoming)
+    first, other = sorted(incoming.glob("[!b]*.csv"))[:2]
+    right, sample = first.read_bytes(), first.stem
+    with block.open() as store:
+        store.add_reference_values({sample: 20.0}, "fat")
+    was = value()
+    # The same sample with another spectrum beside its own, then as it was.
+    wrong = other.read_text().replace(other.stem, sample).splitlines()[1]
+    first.write_text(right.decode().replace(sample, "another") + wrong + "\n")
+    assert predict_new_spectra(block, chain, incoming).scored == 1
+    assert value() != was
+    first.write_bytes(right)
+    assert predict_new_spectra(block, chain, incoming).scored == 1
+    assert value() == was
+    (incoming / "copy.csv").write_bytes(right)
+    assert predict_new_spectra(block, chain, incoming).scored == 0
+    first.write_text("cut off")
+    assert [predict_new_spectra(block, chain, incoming).quarantined for _ in range(2)] == [1, 0]
+
+
 def test_dated_sub_folders_are_found_and_a_growing_file_is_left_for_later(
     block: WorkspaceStoreBlock, chain: str, incoming: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,6 +294,53 @@ def test_bad_files_are_moved_with_their_reason_on_request(
     (incoming / "broken.csv").write_bytes(moved.read_bytes() + b"more")
     predict_new_spectra(block, chain, incoming, options)
     assert (incoming / "quarantine" / "broken-2.csv").exists(), "the first one is not replaced"
+
+
+def test_what_earlier_runs_left_in_its_place_is_named_and_moved(
+    block: WorkspaceStoreBlock, chain: str, incoming: Path
+) -> None:
+    reason = predict_new_spectra(block, chain, incoming).quarantined_files[0].reason
+    predict_new_spectra(block, chain, incoming)
+    report = Artifact.get("n4a-prediction")
+    assert "1 of the files were quarantined by earlier flow runs" in str(report and report.data)
+    predict_new_spectra(block, chain, incoming, PredictionOptions(quarantine="move"))
+    assert not (incoming / "broken.csv").exists()
+    assert reason in (incoming / "quarantine" / "broken.csv.reason.txt").read_text()
+
+
+def test_a_file_that_was_completed_meanwhile_is_not_moved(
+    block: WorkspaceStoreBlock, chain: str, incoming: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = next(incoming.glob("[!b]*.csv")).read_text().replace("sample_id", "id")
+
+    def completed(*given: Any, **named: Any) -> Any:
+        (incoming / "broken.csv").write_text(good)
+        return create_markdown_artifact(*given, **named)
+
+    module = importlib.import_module("n4a_flows.flows.predict_new_spectra")
+    monkeypatch.setattr(module, "create_markdown_artifact", completed)
+    options = PredictionOptions(quarantine="move")
+    assert predict_new_spectra(block, chain, incoming, options).quarantined == 1
+    assert (incoming / "broken.csv").read_text() == good
+    assert predict_new_spectra(block, chain, incoming, options).scored == 1
+
+
+def test_what_was_refused_is_looked_at_again_when_more_is_said_of_it(
+    block: WorkspaceStoreBlock,
+    chain: str,
+    tmp_path: Path,
+    new_spectra: Spectra,
+    write_csv: Callable[[Path, Spectra], None],
+) -> None:
+    shifted = Axis(new_spectra.axis.values[:-1] + 0.7, "nm")
+    write_csv(tmp_path / "in" / "day.csv", Spectra(new_spectra.X[:, :-1], shifted, new_spectra.sample_ids))
+    wide = Axis(np.arange(840.0, 1060.0, 2.0), "nm")
+    X = np.array([np.interp(wide.values, new_spectra.axis.values, row) for row in new_spectra.X])
+    write_csv(tmp_path / "in" / "wide.csv", Spectra(X + 1e-4 * np.arange(X.shape[1]), wide, new_spectra.sample_ids))
+    assert predict_new_spectra(block, chain, tmp_path / "in").quarantined == 2
+    again = predict_new_spectra(block, chain, tmp_path / "in", PredictionOptions(resample=True))
+    assert (again.scored, again.quarantined) == (1, 1), "the other ends inside the range of the chain"
+    assert predict_new_spectra(block, chain, tmp_path / "in", PredictionOptions(resample=True)).skipped == 2
 
 
 def test_other_readers_try_again_what_was_refused(block: WorkspaceStoreBlock, chain: str, incoming: Path) -> None:
@@ -312,10 +387,26 @@ def test_a_lims_gets_its_csv_and_replicates_are_summarised(
     assert replicates["sd"][0] == pytest.approx(first.std())
     predict_new_spectra(block, chain, tmp_path / "in", options)
     assert summary.csv_path.read_bytes() == lines, "the same bytes when it runs again"
-    with pytest.raises(InvalidInputError, match="no column 'fett'"):
-        predict_new_spectra(
-            block, chain, tmp_path / "in", PredictionOptions(csv_file="x.csv", csv_columns={"fett": "F"})
-        )
+    elsewhere = options.model_copy(update={"csv_file": "nir2/lims.csv"})
+    beside = predict_new_spectra(block, chain, tmp_path / "in", elsewhere).replicates_path
+    assert beside == block.path / "exports" / "nir2" / "lims-replicates.csv"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"csv_file": "x.csv", "csv_columns": {"fett": "F"}}, "no column 'fett'"),
+        ({"csv_file": "x.csv", "csv_columns": {"y": "F", "lower": "F"}}, "same name"),
+        ({"replicate_pattern": "("}, "no regular expression"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_anything_is_scored(
+    block: WorkspaceStoreBlock, chain: str, incoming: Path, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=said):
+        predict_new_spectra(block, chain, incoming, PredictionOptions(**options))
+    with block.open() as store:
+        assert store.scored_files().is_empty()
 
 
 def test_a_declared_signal_is_converted_and_said_so(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from prefect.artifacts import Artifact
+from prefect.artifacts import Artifact, create_markdown_artifact
 
 from n4a_flows import WorkspaceStoreBlock
 from n4a_flows.flows import PredictionOptions, predict_new_spectra
@@ -144,6 +145,102 @@ def test_a_batch_is_held_back_until_its_check_samples_are_right(
     assert released.batches[0].released
     assert len(pl.read_csv(lims)) == 10
     assert predict_new_spectra(block, chain, day, right.model_copy(update={"rescore": False})).samples == 0
+
+
+def test_a_batch_has_the_spectra_of_every_attempt(
+    block: WorkspaceStoreBlock,
+    chain: str,
+    day: Path,
+    new_spectra: Spectra,
+    write_csv: Writer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from n4a_flows import tasks
+
+    odd = replace(new_spectra, X=10**-new_spectra.X, sample_ids=[f"odd{number}" for number in range(5)])
+    write_csv(day / "a-first.csv", odd)
+    recording, calls = tasks.record_scoring, []
+
+    def torn(*given: Any, **named: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError("the disk is away")
+        return recording(*given, **named)
+
+    monkeypatch.setattr(tasks, "record_scoring", torn)
+    options = PredictionOptions(files_per_task=1, settle_seconds=0)
+    summary = predict_new_spectra.with_options(retries=1)(block, chain, day, options)
+
+    assert len(calls) == 3
+    [batch] = summary.batches
+    assert (batch.verdict, batch.samples) == ("outlier", 10)
+    with block.open() as store:
+        counts = json.loads(store.scored_batches(chain)["detail"][0])["counts"]
+    assert sum(counts.values()) == 10
+    assert counts["outlier"] == summary.verdicts["outlier"] == 6
+
+
+def test_a_batch_is_recorded_once_though_its_flow_run_is_tried_again(
+    block: WorkspaceStoreBlock, chain: str, day: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def torn(*given: Any, **named: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise OSError("the disk is away")
+        return create_markdown_artifact(*given, **named)
+
+    module = importlib.import_module("n4a_flows.flows.predict_new_spectra")
+    monkeypatch.setattr(module, "create_markdown_artifact", torn)
+    summary = predict_new_spectra.with_options(retries=1)(block, chain, day, PredictionOptions(settle_seconds=0))
+
+    with block.open() as store:
+        [recorded] = store.scored_batches(chain).to_dicts()
+    [batch] = summary.batches
+    assert (batch.verdict, batch.reasons, batch.samples) == (
+        recorded["verdict"], json.loads(recorded["reasons"]), 5,
+    )  # fmt: skip
+    assert "mean spectrum" in str(recorded["detail"]) or json.loads(recorded["detail"])["tests"]["shape"]
+
+
+def test_a_batch_is_judged_without_what_another_flow_run_has_recorded(
+    block: WorkspaceStoreBlock,
+    chain: str,
+    day: Path,
+    new_spectra: Spectra,
+    write_csv: Writer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from n4a_flows import tasks
+
+    odd = replace(new_spectra, X=10**-new_spectra.X, sample_ids=[f"odd{number}" for number in range(5)])
+    write_csv(day / "odd.csv", odd)
+    for name in ("day", "next", "then"):
+        ids = [f"{name} {number}" for number in range(5)]
+        write_csv(day / f"{name}.csv", replace(new_spectra, sample_ids=ids))
+    recording = tasks.record_scoring
+
+    def late(store: WorkspaceStoreBlock, chain_id: str, files: Any, flow_run_id: str, **named: Any) -> Any:
+        theirs = [file for file in unwrapped(files) if file.path.endswith("odd.csv")]
+        with block.open() as workspace:
+            workspace.record_scoring(chain_id, theirs, "another flow run")
+        return recording(store, chain_id, files, flow_run_id, **named)
+
+    monkeypatch.setattr(tasks, "record_scoring", late)
+    summary = predict_new_spectra(block, chain, day, PredictionOptions(settle_seconds=0))
+
+    assert (summary.scored, summary.samples) == (3, 15)
+    [batch] = summary.batches
+    assert (batch.verdict, batch.samples) == ("ok", 15)
+    with block.open() as store:
+        counts = json.loads(store.scored_batches(chain)["detail"][0])["counts"]
+    assert {verdict: count for verdict, count in counts.items() if count} == summary.verdicts == {"ok": 15}
+
+
+def unwrapped(value: Any) -> Any:
+    """What is passed to a task as it is."""
+    return getattr(value, "value", value)
 
 
 def test_what_a_killed_run_left_is_not_released_where_check_samples_are_asked_for(

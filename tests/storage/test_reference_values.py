@@ -234,6 +234,31 @@ def test_of_a_file_that_grew_or_was_put_right_the_latest_prediction_counts(
     ]  # fmt: skip
 
 
+def test_a_sample_was_measured_when_it_was_scored_first(
+    store: WorkspaceStore, chain_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = [now() + timedelta(days=number) for number in range(4)]
+    for rows, day in enumerate(days[:3], 1):
+        monkeypatch.setattr("n4a_flows.storage.scoring.now", lambda day=day: day)
+        scored(store, chain_id, str(rows), *(ScoredSample(f"a{i}", 20.0 + i) for i in range(rows)), path="day.csv")
+    monkeypatch.setattr("n4a_flows.storage.scoring.now", lambda: days[3])
+    scored(store, chain_id, "3", *(ScoredSample(f"a{i}", 20.0 + i) for i in range(3)), path="day.csv")  # once more
+    store.add_reference_values({"a0": 20.0, "a1": 21.0, "a2": 22.0}, "fat")
+    pairs = store.reference_pairs(chain_id)
+    assert pairs.select("sample_id", "scored_at").rows() == [("a0", days[0]), ("a1", days[1]), ("a2", days[2])]
+    assert store.reference_pairs(chain_id, since=days[1])["sample_id"].to_list() == ["a1", "a2"]
+
+
+def test_files_that_were_put_back_are_known_by_their_path(store: WorkspaceStore, chain_id: str) -> None:
+    digest = store.get_chain_context(chain_id).digest
+    scored(store, chain_id, "1", ScoredSample("a", 20.0))
+    scored(store, chain_id, "2", ScoredSample("a", 30.0))
+    store.record_scoring(chain_id, [ScoredFile("a.csv", "3" * 64, "quarantined", "cut off")])
+    assert store.files_put_back(digest, {"a.csv": "1" * 64, "copy.csv": "1" * 64}) == {"a.csv"}
+    assert store.files_put_back(digest, {"a.csv": "2" * 64}) == set()
+    assert store.files_put_back("0" * 64, {"a.csv": "1" * 64}) == set()
+
+
 def test_moments_may_have_a_time_zone(store: WorkspaceStore, chain_id: str) -> None:
     scored(store, chain_id, "1", ScoredSample("a", 20.0))
     store.record_batch(chain_id, ScoredBatch("ok", [], 1, released=True), "this flow run")

@@ -71,7 +71,8 @@ class ReferenceVerbs(StoreBase):
         """Predictions beside the laboratory value of their sample, in the order they were scored.
 
         A sample that was scored in several files, or at several places of one, has as many rows. Of a file that a chain digest
-        scored twice, the latest scoring counts. What has no predicted number (rejected spectra, class labels) is left out.
+        scored twice, the latest scoring counts, with the moment of the first. What has no predicted number (rejected spectra, class
+        labels) is left out.
 
         Parameters
         ----------
@@ -80,12 +81,13 @@ class ReferenceVerbs(StoreBase):
         target
             Only this property.
         since
-            Only what was scored then or later; naive UTC, or with a time zone.
+            Only what was first scored then or later; naive UTC, or with a time zone.
 
         Returns
         -------
         sample_id, target, y (predicted), reference (the laboratory value), verdict, chain_id, chain_digest, instrument and product
-        (as the detail of the file names them), path, position, scored_at, added_at (when the value came; both naive UTC).
+        (as the detail of the file names them), path, position, scored_at (when first), added_at (when
+        the value came; both naive UTC).
 
         Examples
         --------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from n4a_flows.storage import aliases, batches, chains, scoring
@@ -60,6 +60,25 @@ class ScoringVerbs(StoreBase):
         """
         with self._reading("scored_digests") as session:
             return scoring.digests(session, chain_digest, file_digests, readers)
+
+    def files_put_back(self, chain_digest: str, by_path: Mapping[str, str]) -> set[str]:
+        """Paths that hold other bytes than those that a chain digest scored there last: written over, or put back.
+
+        Parameters
+        ----------
+        by_path
+            The digest of the file that lies there now, by its path.
+
+        Examples
+        --------
+        >>> digest = store.get_chain_context(chain_id).digest
+        >>> for bytes_of in ("1" * 64, "2" * 64):
+        ...     store.record_scoring(chain_id, [ScoredFile("incoming/c.csv", bytes_of, "scored")])
+        >>> store.files_put_back(digest, {"incoming/c.csv": "1" * 64, "incoming/d.csv": "1" * 64})
+        {'incoming/c.csv'}
+        """
+        with self._reading("files_put_back") as session:
+            return scoring.put_back(session, chain_digest, by_path)
 
     def scored_files(
         self, chain_id: str | None = None, status: str | None = None, since: datetime | None = None
