@@ -14,6 +14,10 @@ from n4a_flows.storage.errors import InvalidInputError, WorkspaceError
 from n4a_flows.storage.places import Place, located
 
 
+_LONGEST = 200
+"""Bytes of a file name; file systems take 255, and what is written beside it has a longer one."""
+
+
 def _anchored(path: Path) -> Path:
     # A worker runs in another folder than the one where the block was written. "~" is left to whoever opens it.
     return path if path.parts[:1] == ("~",) else path.absolute()
@@ -156,8 +160,12 @@ class WorkspaceStoreBlock(Block):
         """
         exports = self.workspace_path / "exports"
         wanted = Path(name)
-        if not wanted.name or ".." in wanted.parts or "\0" in name:
+        if not wanted.name.strip() or ".." in wanted.parts or "\0" in name:
             raise InvalidInputError(f"{name!r} is no place for an export: give a file name without '..'.")
+        if max(len(part.encode(errors="replace")) for part in wanted.parts) > _LONGEST:
+            raise InvalidInputError(
+                f"{name[:40] + '...'!r} is too long for an export: {_LONGEST} bytes a name at most."
+            )
         folders = [folder.resolve() for folder in (exports, *(Path(f).expanduser() for f in self.export_folders))]
         # resolve() follows links, so that a link that leads out is refused with its real target.
         real = (exports / wanted).resolve()

@@ -41,7 +41,7 @@ def monitor(
             not have the columns; nothing was recorded then.
         UnknownIdError: When there is no such chain.
     """
-    added, rejected = _take_in(store, options)
+    added, rejected, unmatched = _take_in(store, options)
     report = tasks.monitor(store, options.chain, options.target, days_ago(options.days), options.confidence)
     new = set(tasks.record_crossings(store, whole(report.crossings), flow_run.id))
     found = [crossing for crossing in report.crossings if crossing.crossing_id in new]
@@ -56,13 +56,14 @@ def monitor(
         new_crossings=[crossing.said for crossing in found],
         values_added=added,
         values_rejected=rejected,
+        values_unmatched=unmatched,
     )
 
 
-def _take_in(store: WorkspaceStoreBlock, options: MonitoringOptions) -> tuple[int, list[str]]:
-    """Add the laboratory values of the file: how many were new, and what could not be used."""
+def _take_in(store: WorkspaceStoreBlock, options: MonitoringOptions) -> tuple[int, list[str], int]:
+    """Add the laboratory values of the file: how many were new, what could not be used, and how many have no prediction."""
     if options.reference_file is None:
-        return 0, []
+        return 0, [], 0
     columns = options.reference_columns
     if not columns and options.target is not None:
         columns = {options.target: options.target}
@@ -70,14 +71,25 @@ def _take_in(store: WorkspaceStoreBlock, options: MonitoringOptions) -> tuple[in
     if still_growing([where], _SETTLE):
         # Half a number is a number: 1 of 12.5.
         get_run_logger().warning("%s is still being written, and left for the next run.", where)
-        return 0, ["the file is still being written; it is left for the next run"]
+        return 0, ["the file is still being written; it is left for the next run"], 0
     file = tasks.read_reference_values(options.reference_file, columns, options.id_column)
     for reason in file.rejected:
         get_run_logger().warning("%s: %s", where, reason)
-    added = [
-        tasks.add_reference_values(store, whole(values), target, where.name) for target, values in file.values.items()
-    ]
-    return sum(added), list(file.rejected)
+    added = unmatched = 0
+    for target, values in file.values.items():
+        added += tasks.add_reference_values(store, whole(values), target, where.name)
+        predicted = set(tasks.reference_pairs(store, target=target)["sample_id"])
+        without = [sample_id for sample_id in values if sample_id not in predicted]
+        unmatched += len(without)
+        if without and len(without) == len(values):
+            get_run_logger().warning(
+                "None of the %d samples in %s has a prediction of %s, the first is %r: are they called as in the spectra files?",
+                len(values),
+                where,
+                target,
+                without[0],
+            )
+    return added, list(file.rejected), unmatched
 
 
 def agreement_summaries(report: MonitoringReport) -> list[AgreementSummary]:

@@ -124,6 +124,7 @@ class MonitoringSummary(BaseModel):
     new_crossings: list[str] = Field(description="Those of them that were not known before; each has sent an event.")
     values_added: int = Field(description="Number of laboratory values in the file that were new or changed.")
     values_rejected: list[str] = Field(description="What stands in the file and cannot be used, and why.")
+    values_unmatched: int = Field(description="Number of laboratory values in the file whose sample has no prediction.")
 
 
 class MaintenanceSummary(BaseModel):

@@ -114,7 +114,22 @@ class TestExportPath:
         with pytest.raises(InvalidInputError, match="outside"):
             allowing.export_path(str(tmp_path / "shared-not" / "best.n4a"))
 
-    @pytest.mark.parametrize("name", ["", ".", "..", "../best.n4a", "a/../../best.n4a", "/etc/best.n4a", "a\0b", "/"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "",
+            ".",
+            "..",
+            "../best.n4a",
+            "a/../../best.n4a",
+            "/etc/best.n4a",
+            "a\0b",
+            "/",
+            "  ",
+            "x" * 300,
+            f"{'ü' * 150}/a.csv",
+        ],
+    )
     def test_what_leads_out_is_refused_and_makes_nothing(self, tmp_path: Path, name: str) -> None:
         with pytest.raises(InvalidInputError):
             WorkspaceStoreBlock(path=tmp_path / "ws").export_path(name)

@@ -64,7 +64,7 @@ def test_laboratory_values_come_in_by_a_file_and_each_crossing_is_told_once(
         id_column="Probe",
     )
     summary = monitor(block, options)
-    assert (summary.values_added, len(summary.values_rejected)) == (40, 1)
+    assert (summary.values_added, len(summary.values_rejected), summary.values_unmatched) == (40, 1, 0)
     [found] = summary.agreement
     assert (found.chain_id, found.target, found.n, found.instrument, found.product) == (
         chain,
@@ -124,6 +124,19 @@ def test_a_file_without_the_columns_fails_before_anything_is_recorded(
     with pytest.raises(InvalidInputError, match="no table with the columns 'fat'"):
         monitor(block, MonitoringOptions(reference_file=file, target="fat"))
     assert tasks.reference_values(block).is_empty()
+
+
+def test_ids_that_no_prediction_has_are_told(
+    block: WorkspaceStoreBlock, chain: str, scored: Spectra, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = lab_file(tmp_path / "lab.csv", scored, more=0.0)
+    options = MonitoringOptions(reference_file=file, reference_columns={"fat": "Fett"}, id_column="Probe")
+    file.write_text(file.read_text().replace(scored.sample_ids[0], "elsewhere"))
+    assert monitor(block, options).values_unmatched == 1
+    assert "has a prediction" not in caplog.text
+    file.write_text(f"Probe;Fett\n{scored.sample_ids[1].upper()};12,5\n")
+    assert monitor(block, options).values_unmatched == 1
+    assert f"the first is {scored.sample_ids[1].upper()!r}" in caplog.text
 
 
 def test_a_chain_is_corrected_by_a_task(block: WorkspaceStoreBlock, chain: str, scored: Spectra) -> None:
