@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,12 @@ ID_NAMES = ("sample_id", "sampleid", "id", "sample", "")
 
 MISSING = frozenset({"", "na", "nan", "n/a"})
 """What stands for a missing laboratory value, in lower case."""
+
+EXACT = 2**53
+"""From here on not every whole number is a float64: two codes may have become one."""
+
+_WHOLE = re.compile(r"[+-]?\d+")
+_CODE = re.compile(r"[+-]?0\d+")
 
 _MAX_TEXTS = 2_000_000
 """Fields that are no points, all of which are held as text."""
@@ -230,7 +237,7 @@ class _RowReader:
             numbers = [self._number(text) for text in texts]
             present = [i for i, text in enumerate(texts) if text.lower() not in MISSING]
             bad = next((i for i in present if numbers[i] is None), None)
-            if present and bad is None:
+            if present and bad is None and not are_codes(texts):
                 targets[name] = np.array([np.nan if number is None else number for number in numbers])
             elif name not in self.source.targets:
                 metadata[name] = np.array(texts, dtype=np.str_)
@@ -244,6 +251,23 @@ class _RowReader:
             else:
                 targets[name] = np.array([text if text.lower() not in MISSING else "" for text in texts], dtype=np.str_)
         return targets, metadata
+
+
+def are_codes(texts: Sequence[str]) -> bool:
+    """Whether whole numbers are codes: some are written with zeros in front (`01`, `007`), which would be lost."""
+    found = [text for text in texts if text.lower() not in MISSING]
+    return any(map(_CODE.fullmatch, found)) and all(map(_WHOLE.fullmatch, found))
+
+
+def whole_texts(values: npt.NDArray[np.float64]) -> npt.NDArray[np.str_] | None:
+    """Whole numbers as text, `""` where there is none; None when one is not whole, or too large to be exact."""
+    known = np.isfinite(values)
+    if np.any(values[known] != np.round(values[known])) or np.any(np.abs(values[known]) >= EXACT):
+        return None
+    # Adding 0 makes 0 of -0.
+    return np.array(
+        [f"{value + 0.0:.0f}" if ok else "" for value, ok in zip(values, known, strict=True)], dtype=np.str_
+    )
 
 
 def _picker(points: Sequence[int]) -> Callable[[Sequence[str]], Sequence[str]]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from n4a_flows.spectra.columns import are_codes, whole_texts
 from n4a_flows.spectra.model import Spectra
 from n4a_flows.spectra.reader import read_spectra
 from n4a_flows.storage.axis import Signal, Unit
@@ -64,7 +65,7 @@ def load_dataset(
     MissingFileError
         When a file does not exist.
     SpectraError
-        When a file cannot be read, files do not fit together (other axis, an id twice), or a target is not there.
+        When a file cannot be read, files do not fit together (other axis or signal, an id twice), or a target is not there.
     InvalidInputError
         When the list of files is empty.
 
@@ -120,6 +121,11 @@ def with_test_set(dataset: Spectra, test: Spectra, column: str, marks: tuple[str
 
 def _check_targets(spectra: Spectra, wanted: Sequence[str]) -> None:
     for target in wanted:
+        if target in spectra.metadata and target not in spectra.targets:
+            raise SpectraError(
+                f"The dataset {spectra.name!r} has {target!r} as text, not as a target; name it when the file is read "
+                f"(target={target!r})."
+            )
         if target not in spectra.targets:
             raise SpectraError(
                 f"The dataset {spectra.name!r} has no target {target!r}; it has {', '.join(spectra.targets) or 'none'}."
@@ -128,10 +134,16 @@ def _check_targets(spectra: Spectra, wanted: Sequence[str]) -> None:
 
 def _joined(files: Sequence[Path | Place], parts: Sequence[Spectra]) -> Spectra:
     """Several files as one set, on the axis of the first; a column that a file lacks is missing for its samples."""
-    axis = parts[0].axis
+    axis, signal = parts[0].axis, parts[0].signal
+    parts = _with_codes(files, parts)
     owner: dict[str, Path | Place] = {}
     blocks = []
     for file, part in zip(files, parts, strict=True):
+        if part.signal != signal:
+            raise SpectraError(
+                f"{files[0]} holds {signal or 'an unknown signal'}, {file} {part.signal or 'an unknown signal'}; declare the "
+                "signal where it is not known (a column 'signal', or signal=...), or train them apart."
+            )
         try:
             blocks.append(part.aligned_to(axis))
         except AxisError as error:
@@ -148,7 +160,7 @@ def _joined(files: Sequence[Path | Place], parts: Sequence[Spectra]) -> Spectra:
         sample_ids=list(owner),
         targets=_joined_columns(files, [part.targets for part in parts], [part.n_samples for part in parts]),
         metadata=_joined_columns(files, [part.metadata for part in parts], [part.n_samples for part in parts]),
-        signal=parts[0].signal,
+        signal=signal,
         name="+".join(part.name for part in parts[:2]) + (f"+{len(parts) - 2}" if len(parts) > 2 else ""),
         rejected=[
             replace(row, reason=f"{file.name}: {row.reason}")
@@ -156,6 +168,28 @@ def _joined(files: Sequence[Path | Place], parts: Sequence[Spectra]) -> Spectra:
             for row in part.rejected
         ],
     )
+
+
+def _with_codes(files: Sequence[Path | Place], parts: Sequence[Spectra]) -> Sequence[Spectra]:
+    """The parts, with text in each where one has codes: 10 is no number where another file says 01."""
+    codes = {
+        name: (file, columns is part.targets)
+        for file, part in zip(files, parts, strict=True)
+        for columns in (part.targets, part.metadata)
+        for name, values in columns.items()
+        if values.dtype.kind == "U" and are_codes(values.tolist())
+    }
+    coded = []
+    for file, part in zip(files, parts, strict=True):
+        targets, metadata = dict(part.targets), dict(part.metadata)
+        for name in [name for name, values in part.targets.items() if name in codes and values.dtype.kind == "f"]:
+            other, is_target = codes[name]
+            texts = whole_texts(targets.pop(name))
+            if texts is None:
+                raise SpectraError(f"{name!r} holds numbers in {file} and text in {other}; make them agree.")
+            (targets if is_target else metadata)[name] = texts
+        coded.append(replace(part, targets=targets, metadata=metadata))
+    return coded
 
 
 def _joined_columns(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -132,18 +132,40 @@ def _array(given: npt.ArrayLike, source: Source, what: str) -> npt.NDArray[Any]:
 
 def _signal_column(raw: RawSpectra, source: Source) -> tuple[str | None, dict[int, str], list[str]]:
     """What a column `signal` says: one for all, why rows are not of the one that is asked for, and a note on several."""
-    name = next((name for name in raw.metadata if name.strip().lower() == "signal"), None)
-    column = [] if name is None else [str(value).strip().lower() for value in raw.metadata[name]]
-    words = sorted({*column} - {""})
-    if not set(words) & set(SIGNALS):
-        return None, {}, []  # it is about something else
-    if len(set(column)) == 1:
-        return words[0], {}, []
+    name, column = _said_of_each(raw.metadata)
+    if len(set(column)) < 2:
+        return next(iter(column), None), {}, []
     if source.signal is None:
-        some = "" if len(words) > 1 else " of some spectra"
-        return None, {}, [f"the column {name!r} says {' and '.join(words)}{some}; nothing is known of all spectra"]
+        return None, {}, [f"{_says(name, column)}; nothing is known of all spectra"]
     others = {i: value for i, value in enumerate(column) if value not in ("", source.signal)}
     return None, {i: f"its column {name!r} says {value!r}, not {source.signal}" for i, value in others.items()}, []
+
+
+def _said_of_each(metadata: Mapping[str, npt.ArrayLike]) -> tuple[str, list[str]]:
+    """The column `signal` and its words in lower case; no words when there is none, or it is about something else."""
+    name = next((name for name in metadata if name.strip().lower() == "signal"), "")
+    column = [str(value).strip().lower() for value in np.asarray(metadata[name])] if name else []
+    return name, column if set(column) & set(SIGNALS) else []
+
+
+def _says(name: str, column: Sequence[str]) -> str:
+    words = sorted({*column} - {""})
+    return f"the column {name!r} says {' and '.join(words)}" + ("" if len(words) > 1 else " of some spectra")
+
+
+def check_one_signal(spectra: Spectra) -> None:
+    """Refuse spectra whose column `signal` says different things, unless their signal is known.
+
+    Raises
+    ------
+    SpectraError
+        When it does.
+    """
+    name, column = _said_of_each(spectra.metadata) if spectra.signal is None else ("", [])
+    if len(set(column)) > 1:
+        raise SpectraError(
+            f"{spectra.name!r}: {_says(name, column)}; ask for one when the file is read (signal=...), or split the file."
+        )
 
 
 def _signal(found: str | None, source: Source) -> str | None:

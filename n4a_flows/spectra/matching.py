@@ -2,8 +2,8 @@
 
 Units of the axis are converted and a falling axis is turned round. A declared signal is converted (reflectance and transmittance to
 absorbance and back, shares and percent); reflectance and transmittance are different measurements and never one another. Where a
-file does not say what its values are, they must lie where the training spectra did. Resampling is done only when it is allowed, and
-the grid lies inside.
+file does not say what its values are, they must lie where the training spectra did. Resampling is done only when it is allowed, the
+grid lies inside, and nothing would be made up across a gap.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import CubicSpline
 
+from n4a_flows.spectra.guards import check_one_signal
 from n4a_flows.spectra.model import Spectra
 from n4a_flows.storage.axis import Axis
 from n4a_flows.storage.chains import ChainContext
@@ -25,6 +26,9 @@ Values = npt.NDArray[np.float64]
 
 _BEYOND = 1.0
 """How far undeclared values may lie beyond the training spectra, in widths of their range."""
+
+_GAP = 3.0
+"""An interval that is wider than so many steps of its axis is a gap."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +60,14 @@ def match(spectra: Spectra, context: ChainContext, *, resample: bool = False) ->
     ----------
     resample
         Whether spectra on another grid may be interpolated (cubic spline over the wavelength in nm) when the chain's grid lies
-        inside.
+        inside and needs nothing across a gap.
 
     Raises
     ------
     AxisError
-        When the axes differ; the message names both.
+        When the axes differ, and the message names both; when the chain needs points in a gap of the spectra.
     SpectraError
-        When the signals cannot be converted, or no spectrum can be used.
+        When the signals cannot be converted, rows of the file say different signals, or no spectrum can be used.
 
     Examples
     --------
@@ -74,6 +78,7 @@ def match(spectra: Spectra, context: ChainContext, *, resample: bool = False) ->
     >>> bool(np.allclose(matched.X, spectra.X))
     True
     """
+    check_one_signal(spectra)
     conversions: list[str] = []
     X, rejected = _in_signal(spectra, context, conversions)
     X = _on_axis(X, spectra.axis, context.axis, resample, conversions)
@@ -178,7 +183,29 @@ def _resampled(X: Values, axis: Axis, wanted: Axis, conversions: list[str]) -> V
         )
     if len(grid) < 4:
         raise AxisError(f"The spectra lie on {axis}, which are too few points to resample.")
+    _check_gaps(grid, want, axis)
     inside = grid[max(0, np.searchsorted(grid, want.min()) - 1) : np.searchsorted(grid, want.max()) + 1]
     gap = float(np.max(np.diff(inside))) if len(inside) > 1 else 0.0
     conversions.append(f"resampled by cubic spline, largest gap {gap:.4g} nm")
     return np.asarray(CubicSpline(grid, X[:, order], axis=1)(want))
+
+
+def _check_gaps(grid: Values, want: Values, axis: Axis) -> None:
+    """Refuse to make up what lies between two points of a grid (in nm) that are much farther apart than the others are."""
+    # In the unit in which the instrument counts, nm or cm-1, its steps are even.
+    steps = min((np.diff(grid), -np.diff(1e7 / grid)), key=_unevenness)
+    for start in np.flatnonzero(steps > _GAP * np.median(steps)):
+        low, high = grid[start], grid[start + 1]
+        # A point beside a measured one, as another grid with the same gap may have it, is no farther away than between others.
+        beside = (high - low) * np.median(steps) / steps[start] / 2
+        lost = int(np.sum((want > low + beside) & (want < high - beside)))
+        if lost:
+            raise AxisError(
+                f"The spectra lie on {axis} and have no points between {low:.6g} and {high:.6g} nm, where the chain needs {lost}; "
+                "nothing is interpolated across a gap. Measure these too, or train a chain without them."
+            )
+
+
+def _unevenness(steps: Values) -> float:
+    middle = np.median(steps)
+    return float(np.median(np.abs(steps - middle)) / middle)

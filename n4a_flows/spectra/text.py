@@ -16,6 +16,8 @@ _SAMPLE = 1 << 16
 _LONGEST = 8 * 2**20
 _CONTROL = bytes({*range(32), 127} - {*b"\t\n\v\f\r\x1b"})
 _COMMA_NUMBER = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+_HUNDREDS = re.compile(r"[+-]?[1-9]\d\d")
 _POINT_NUMBER = re.compile(r"\s*[+-]?\d*\.\d+(?:[eE][+-]?\d+)?\s*")
 
 
@@ -50,7 +52,8 @@ def parse_text(data: bytes, source: str) -> Table:
     Raises
     ------
     SpectraError
-        When the bytes are no text. Rows are read as they are asked for, and one that is no row of a table raises then.
+        When the bytes are no text, or its commas may stand between thousands as well as before decimals. Rows are read as they are
+        asked for, and one that is no row of a table raises then.
     """
     encoding = _encoding(data, source)
     stream: io.TextIOBase
@@ -62,7 +65,13 @@ def parse_text(data: bytes, source: str) -> Table:
         with io.TextIOWrapper(io.BytesIO(data), encoding=encoding, newline="") as begin:
             sample = begin.read(_SAMPLE)
         stream = io.TextIOWrapper(io.BytesIO(data), encoding=encoding, newline="")
-    delimiter, comma = _dialect(sample, whole=len(data) <= _SAMPLE)
+    whole = len(data) <= _SAMPLE
+    delimiter, comma = _dialect(sample, whole=whole)
+    if comma and (doubtful := _doubtful(_lines(sample, whole=whole), delimiter)):
+        raise SpectraError(
+            f"{source} holds numbers such as {' and '.join(doubtful)}: the comma may stand between thousands or before decimals; "
+            "write numbers without thousands separators, and decimals with a point."
+        )
     return Table(
         source,
         _rows(stream, delimiter, source),
@@ -101,6 +110,11 @@ def _encoding(data: bytes, source: str) -> str:
     return "utf-8-sig"
 
 
+def _lines(sample: str, *, whole: bool) -> list[str]:
+    lines = [line for line in sample.splitlines() if line.strip()]
+    return lines if whole or len(lines) < 2 else lines[:-1]
+
+
 def _dialect(sample: str, *, whole: bool) -> tuple[str, bool]:
     """The delimiter, and whether numbers have a decimal comma."""
     others = any(sign in sample for sign in ";\t|")
@@ -108,8 +122,7 @@ def _dialect(sample: str, *, whole: bool) -> tuple[str, bool]:
         return " ", False
     if not others and " " not in sample:
         return ",", False  # as most files are: their lines need not be looked at
-    lines = [line for line in sample.splitlines() if line.strip()]
-    lines = (lines if whole or len(lines) < 2 else lines[:-1])[:200]
+    lines = _lines(sample, whole=whole)[:200]
     if not others:
         return (" ", True) if _spaced(lines) else (",", False)
     delimiter = max("\t;|,", key=lambda sign: _evenness(lines, sign))
@@ -126,6 +139,26 @@ def _dialect(sample: str, *, whole: bool) -> tuple[str, bool]:
 
 def _comma_or_point(field: str) -> int:
     return 1 if _COMMA_NUMBER.fullmatch(field) else -1 if _POINT_NUMBER.fullmatch(field) else 0
+
+
+def _doubtful(lines: list[str], delimiter: str) -> tuple[str, str] | None:
+    """A number without and one with a comma that make a table of thousands as well as one of decimals; None when it is clear.
+
+    In such a table every comma stands before three digits and behind one to three that begin with no 0, and there are numbers
+    below a thousand. The first column may be ids or wavelengths and is looked at by itself; names say nothing.
+    """
+    rows = [[field.strip() for field in line.split(None if delimiter == " " else delimiter)] for line in lines]
+    width = Counter(map(len, rows)).most_common(1)[0][0]
+    start = next(i for i, row in enumerate(rows) if len(row) == width)
+    values = any(map(_COMMA_NUMBER.fullmatch, rows[start])) or (width == 2 and all(map(str.isdigit, rows[start])))
+    start += not values
+    for group in ([row[0] for row in rows[start:]], [field for row in rows[start:] for field in row[1:]]):
+        comma = next(filter(_COMMA_NUMBER.fullmatch, group), None)
+        if comma and all(map(_THOUSANDS.fullmatch, filter(_COMMA_NUMBER.fullmatch, group))):
+            hundreds = next(filter(_HUNDREDS.fullmatch, group), None)
+            if hundreds:
+                return hundreds, comma
+    return None
 
 
 def _spaced(lines: list[str]) -> bool:

@@ -20,6 +20,7 @@ from n4a_flows.training.definition import PlannedPipeline
 from n4a_flows.training.fitting import Fitted, Rows, SharedFits, Step, StepFailedError, TrainingError, steps_of
 from n4a_flows.training.judging import RawLooks, held_out, limits_of
 from n4a_flows.training.metrics import score_classes
+from n4a_flows.training.operators import label
 from n4a_flows.training.options import TrainingOptions
 from n4a_flows.training.partition import Partition, folds_of, partition_rows, target_values
 from n4a_flows.training.results import ChainDraft, FoldPrediction, Labels, LogEntry, TrainedPipeline, Values
@@ -42,7 +43,7 @@ def train_pipeline(
     Returns
     -------
     TrainedPipeline
-        With `error` set when anything failed; nothing is raised, so that other pipelines go on.
+        With `error` set when anything failed, or there is no score to rank it by; nothing is raised, so that other pipelines go on.
 
     Examples
     --------
@@ -230,6 +231,11 @@ def _trained(
     )
     if result.error is not None:
         return _failed(blank, result.error)
+    classify = blank.planned.task == "classification"
+    out_of_fold = [one for one in result.predictions if one.partition == "val"]
+    pooled = _pooled(out_of_fold, classify)
+    if pooled[blank.metric] is None:
+        return _failed(blank, _undecided(blank, out_of_fold))
     steps = steps_of(blank.planned)
     kept = result.fitted if options.keep_fold_models else {FINAL: result.fitted[FINAL]}
     chain, artifacts = _draft(blank.planned, steps, kept)
@@ -242,13 +248,10 @@ def _trained(
         result.fitted[FINAL],
         raw,
         spectra.targets[blank.target][rows.train],
-        blank.planned.task == "classification",
+        classify,
     )
     if limits is not None:
         artifacts[limits.content_hash] = limits
-    pooled = _pooled(
-        [one for one in result.predictions if one.partition == "val"], blank.planned.task == "classification"
-    )
     refit = result.predictions[-1]
     return replace(
         blank,
@@ -268,6 +271,19 @@ def _trained(
 def _failed(blank: TrainedPipeline, error: str) -> TrainedPipeline:
     entry = LogEntry(0, "", "error", message=error, details={"target": blank.target}, level="error")
     return replace(blank, error=error, log=[entry])
+
+
+def _undecided(blank: TrainedPipeline, out_of_fold: Sequence[FoldPrediction]) -> str:
+    """Why a pipeline has no score to be ranked by, and what can be done."""
+    if blank.planned.task == "regression":
+        why = "the laboratory values are all the same, or too few. Decide by a metric that every prediction has, such as rmse."
+    else:
+        other = "or decide by a metric that needs labels only, such as balanced_accuracy."
+        if any(one.y_proba is None for one in out_of_fold):
+            why = f"it gives no probabilities. End with a classifier that has predict_proba, {other}"
+        else:
+            why = f"a class is missing in a fold. Leave rare classes out or make fewer folds, {other}"
+    return f"{label(blank.planned.model)} has no {blank.metric} of its out-of-fold predictions: {why}"
 
 
 def _pooled(out_of_fold: Sequence[FoldPrediction], classify: bool) -> Scores:

@@ -31,7 +31,7 @@ class TrainingOptions(Form):
         title="Split column",
         description=(
             "Column that says which rows are held out as the test set (see the test values); all other rows train. "
-            "The default is ignored when the data has no such column, and nothing is held out."
+            "Upper and lower case are the same. The default is ignored when the data has no such column, and nothing is held out."
         ),
     )
     test_values: tuple[str, ...] = Field(
@@ -152,6 +152,8 @@ class TrainingOptions(Form):
             raise ValueError("the test set is either test_files or a test_fraction, not both")
         if self.test_files and (self.split_column is None or self.train_values is not None):
             raise ValueError("test_files make the split, so leave split_column and train_values as they are")
+        if self.test_files and not self.test_values:
+            raise ValueError("test_files are marked with the first of test_values, so leave one there")
         if self.group_pattern is not None and self.group_column is None:
             raise ValueError("a group_pattern needs the group_column whose values it is looked for in")
         return self

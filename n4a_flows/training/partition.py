@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ import numpy.typing as npt
 from sklearn.model_selection import GroupShuffleSplit, PredefinedSplit, StratifiedGroupKFold, train_test_split
 
 from n4a_flows.spectra import Spectra, load_dataset, with_test_set
+from n4a_flows.spectra.columns import EXACT, are_codes, whole_texts
 from n4a_flows.spectra.datasets import Source
+from n4a_flows.spectra.guards import check_one_signal
 from n4a_flows.storage.errors import DefinitionError, InvalidInputError
 from n4a_flows.training.definition import PREDEFINED, PlannedPipeline
 from n4a_flows.training.metrics import Task
@@ -22,6 +25,12 @@ from n4a_flows.training.options import DEFAULT_SPLIT_COLUMN, TrainingOptions
 
 Rows = npt.NDArray[np.int64]
 Texts = npt.NDArray[np.str_]
+
+_TRAINING_WORDS = frozenset(["", "train", "training", "cal", "calibration"])
+"""What a split column says, in lower case, of rows to train on; one that says nothing else holds nothing out on purpose."""
+
+_MOST_FOLDS = 20
+_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -47,12 +56,12 @@ class Partition:
 def target_values(spectra: Spectra, target: str, task: Task) -> npt.NDArray[Any]:
     """The values to learn, (n_samples,): float64 with NaN, or labels with `""`, where there is none.
 
-    Whole numbers are labels where classes are asked for.
+    Whole numbers are labels where classes are asked for, as long as they are exact.
 
     Raises
     ------
     InvalidInputError
-        When there is no such target, or it is none of this task.
+        When there is no such target, it is none of this task, or its numbers are too large to be told apart.
     """
     if target not in spectra.targets:
         raise InvalidInputError(
@@ -61,6 +70,12 @@ def target_values(spectra: Spectra, target: str, task: Task) -> npt.NDArray[Any]
     y = spectra.targets[target]
     if task == "regression":
         if y.dtype.kind != "f":
+            if are_codes(y.tolist()):
+                code = next(text for text in y.tolist() if are_codes([text]))
+                raise InvalidInputError(
+                    f"The target {target!r} holds codes with leading zeros (such as {code!r}), which are classes; let the "
+                    "pipelines end with a classifier, or write measured values without those zeros."
+                )
             raise InvalidInputError(
                 f"The target {target!r} holds classes, but the pipelines predict numbers; let them end with a classifier."
             )
@@ -73,7 +88,18 @@ def target_values(spectra: Spectra, target: str, task: Task) -> npt.NDArray[Any]
             f"The target {target!r} holds numbers that are no classes (such as {y[known][y[known] != np.round(y[known])][0]:g}); "
             "let the pipelines end with a regression model."
         )
-    return np.array([f"{value:.0f}" if ok else "" for value, ok in zip(y, known, strict=True)])
+    _check_exact(target, y)
+    labels = whole_texts(y)
+    assert labels is not None, "numbers that are not whole or not exact are refused above"
+    return labels
+
+
+def _check_exact(name: str, values: npt.NDArray[np.float64]) -> None:
+    if np.any(np.abs(values[np.isfinite(values)]) >= EXACT):
+        raise InvalidInputError(
+            f"{name!r} holds whole numbers from {EXACT} on, of which two may have become one; write them as text, such as "
+            "with a letter before."
+        )
 
 
 def partition_rows(spectra: Spectra, target: str, options: TrainingOptions, task: Task = "regression") -> Partition:
@@ -87,9 +113,12 @@ def partition_rows(spectra: Spectra, target: str, options: TrainingOptions, task
     Raises
     ------
     InvalidInputError
-        When the target or a column is not there, the target is none of this task, fewer than two rows are left to train on, or
-        replicates of a sample would be trained on and tested.
+        When the target or a column is not there, the target is none of this task, no row of the split column is marked for the
+        test set, fewer than two rows are left to train on, or replicates of a sample would be trained on and tested.
+    SpectraError
+        When rows of the dataset say that they are different signals.
     """
+    check_one_signal(spectra)
     y = target_values(spectra, target, task)
     known = np.isfinite(y) if task == "regression" else y != ""
     groups = groups_of(spectra, options)
@@ -123,7 +152,7 @@ def column_of(spectra: Spectra, name: str) -> Texts:
     Raises
     ------
     InvalidInputError
-        When there is no such column.
+        When there is no such column, or its numbers are too large to be told apart.
     """
     if name in spectra.metadata:
         return np.asarray(spectra.metadata[name]).astype(str)
@@ -131,7 +160,9 @@ def column_of(spectra: Spectra, name: str) -> Texts:
         values = spectra.targets[name]
         if values.dtype.kind != "f":
             return values
-        return np.array(["" if np.isnan(value) else f"{value:.15g}" for value in values])
+        _check_exact(name, values)
+        # Adding 0 makes 0 of -0.
+        return np.array(["" if np.isnan(value) else f"{value + 0.0:.15g}" for value in values])
     if name == "sample_id":
         return np.array(spectra.sample_ids)
     columns = ", ".join(["sample_id", *spectra.metadata, *spectra.targets])
@@ -277,16 +308,45 @@ def _held_out(
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Which rows are held out, and which are not used at all."""
     nothing = np.zeros(spectra.n_samples, dtype=bool)
-    column = options.split_column
     if options.test_fraction is not None:
         return _drawn(y, known, groups, options.test_fraction, options.seed), nothing
-    if column is None or (column == DEFAULT_SPLIT_COLUMN and column not in {*spectra.metadata, *spectra.targets}):
+    column = _split_column(spectra, options)
+    if column is None:
         return nothing, nothing
     values = column_of(spectra, column)
-    test = np.isin(values, options.test_values)
-    if options.train_values is None:
-        return test, nothing
-    return test, ~test & ~np.isin(values, options.train_values)
+    words = np.array([_word(value) for value in values])
+    test = np.isin(words, [_word(value) for value in options.test_values])
+    trains = None if options.train_values is None else [_word(value) for value in options.train_values]
+    if options.test_values and not test.any():
+        by_default = options.split_column == DEFAULT_SPLIT_COLUMN
+        if not by_default or not set(words.tolist()) <= {*_TRAINING_WORDS, *(trains or ())}:
+            found = [value for value in np.unique(values).tolist() if value.strip()]
+            more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+            raise InvalidInputError(
+                f"The column {column!r} of {spectra.name!r} holds no row out: it says {', '.join(found[:_SHOWN]) or 'nothing'}"
+                f"{more}, and none of it is {' or '.join(options.test_values)}. Name the words that mark the test set "
+                "(test_values); to hold nothing out, leave them empty or set split_column to null."
+            )
+    return test, nothing if trains is None else ~test & ~np.isin(words, trains)
+
+
+def _word(value: str) -> str:
+    return value.strip().casefold()
+
+
+def _split_column(spectra: Spectra, options: TrainingOptions) -> str | None:
+    """The column that is named; the default one in any case, None when the data has none or folds by it."""
+    column = options.split_column
+    there = [*spectra.metadata, *spectra.targets]
+    if column != DEFAULT_SPLIT_COLUMN or column in there:
+        return None if column == DEFAULT_SPLIT_COLUMN == options.fold_column else column
+    found = [name for name in there if _word(name) == column and name != options.fold_column]
+    if len(found) > 1:
+        raise InvalidInputError(
+            f"The dataset {spectra.name!r} has the columns {' and '.join(map(repr, found))}; say which one marks the test set "
+            "(split_column)."
+        )
+    return found[0] if found else None
 
 
 def _drawn(
@@ -302,9 +362,7 @@ def _drawn(
                 rows, test_size=fraction, random_state=seed, stratify=y[rows] if classes else None
             )
         elif classes:
-            splitter = StratifiedGroupKFold(max(2, round(1 / fraction)), shuffle=True, random_state=seed)
-            _, places = next(splitter.split(rows, y[rows], groups[rows]))
-            drawn = rows[places]
+            drawn = rows[_drawn_groups(y[rows], groups[rows], fraction, seed)]
         else:
             splitter = GroupShuffleSplit(1, test_size=fraction, random_state=seed)
             _, places = next(splitter.split(rows, groups=groups[rows]))
@@ -315,3 +373,33 @@ def _drawn(
         ) from error
     test[drawn] = True
     return test
+
+
+def _drawn_groups(y: Texts, groups: Texts, fraction: float, seed: int) -> Rows:
+    """Whole groups whose rows, and those of each class, come as near to a share as these groups can: folds put together."""
+    several = len(np.unique(groups))
+    if several < 2:
+        raise ValueError("there is only one group")
+    most = max(_MOST_FOLDS, round(1 / min(fraction, 1 - fraction)))
+    most = max(2, min(most, several, int(np.unique(y, return_counts=True)[1].max())))
+    # As few folds as can give the share: large ones hold each class in its share.
+    share_of = Fraction(fraction).limit_denominator(most)
+    n_folds = share_of.denominator if 0 < share_of < 1 else most
+    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # A class with few rows is in few folds: nothing else can be done with it.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        folds = [places for _, places in splitter.split(y, y, groups)]
+    labels, codes = np.unique(y, return_inverse=True)
+    counts = np.array([np.bincount(codes[places], minlength=len(labels)) for places in folds])
+    sums = np.vstack([np.zeros(len(labels)), np.cumsum(np.vstack([counts, counts]), axis=0)])
+    chosen, least = range(1), np.inf
+    for first in range(n_folds):
+        # Rows of each class in one fold from here on, in two, and so on.
+        held = sums[first + 1 : first + n_folds] - sums[first]
+        share = held.sum(axis=1) / len(y)
+        off = np.abs(share - fraction) + np.abs(held / counts.sum(axis=0) - fraction).mean(axis=1)
+        off[(share == 0) | (share == 1)] = np.inf
+        if off.min() < least:
+            chosen, least = range(first, first + 1 + int(off.argmin())), off.min()
+    return np.concatenate([folds[k % n_folds] for k in chosen])

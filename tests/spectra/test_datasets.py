@@ -82,3 +82,35 @@ def test_files_that_do_not_fit_together_are_refused(tmp_path: Path, text: str, m
     two.write_text(text)
     with pytest.raises(SpectraError, match=message):
         load_dataset([one, two], target="fat")
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("signal,reflectance", "one.csv holds absorbance, .*two.csv reflectance; .*train them apart"),
+        ("site,north", "one.csv holds absorbance, .*two.csv an unknown signal; .*signal=.*train them apart"),
+    ],
+)
+def test_files_of_different_signals_are_no_set(tmp_path: Path, said: str, message: str) -> None:
+    one, two = tmp_path / "one.csv", tmp_path / "two.csv"
+    column, word = said.split(",")
+    one.write_text("id,signal,850,852\na,absorbance,0.1,0.2\n")
+    two.write_text(f"id,{column},850,852\nb,{word},0.7,0.8\n")
+    with pytest.raises(SpectraError, match=message):
+        load_dataset([one, two])
+    if column == "site":
+        assert load_dataset([one, two], signal="absorbance").signal == "absorbance"
+
+
+def test_codes_of_one_file_are_codes_in_all(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.csv", tmp_path / "two.csv"
+    one.write_text("id,kind,850,852\na,01,0.1,0.2\nb,02,0.2,0.3\n")
+    two.write_text("id,kind,850,852\nc,10,0.1,0.2\nd,,0.2,0.3\n")
+    assert load_dataset([one, two], target="kind").targets["kind"].tolist() == ["01", "02", "10", ""]
+    both = load_dataset([one, two])
+    assert both.metadata["kind"].tolist() == ["01", "02", "10", ""]
+    assert both.targets == {}
+    two.write_text("id,kind,850,852\nc,10.5,0.1,0.2\n")
+    for target in (None, "kind"):
+        with pytest.raises(SpectraError, match=r"'kind' holds numbers in .*two.csv and text in .*one.csv"):
+            load_dataset([one, two], target=target)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -180,6 +181,90 @@ def test_a_compound_jcamp_file_is_several_samples(write) -> None:
     np.testing.assert_allclose(spectra.X[1] - spectra.X[0], 0.1, atol=1e-5)
 
 
+def four(*table: str, blocks: str = "", **labels: str) -> str:
+    """A JCAMP-DX file of four points from 1000 nm in steps of 10, with labels as they are said and a table as it is given."""
+    said = {
+        "FIRSTX": "1000",
+        "LASTX": "1030",
+        "DELTAX": "10",
+        "FIRSTY": "0.5",
+        "YFACTOR": "0.1",
+        "XFACTOR": "1",
+    } | labels
+    head = (
+        "##TITLE=four\n##JCAMP-DX=4.24\n##DATA TYPE=NEAR INFRARED SPECTRUM\n##XUNITS=NANOMETERS\n##YUNITS=ABSORBANCE\n"
+    )
+    lines = "".join(f"##{name}={value}\n" for name, value in said.items() if value)
+    rows = "\n".join(table or ("1000 5 6", "1020 7 8"))
+    return f"{head}{lines}##NPOINTS=4\n##XYDATA=(X++(Y..Y))\n{rows}\n##END=\n"
+
+
+def linked(*blocks: str, count: int) -> str:
+    return f"##TITLE=all\n##JCAMP-DX=4.24\n##DATA TYPE=LINK\n##BLOCKS={count}\n{''.join(blocks)}##END=\n"
+
+
+def test_jcamp_files_one_after_another_are_all_read(write) -> None:
+    first, second = made.jcamp().decode(), made.jcamp(made.absorbance() + 0.1, TITLE="second").decode()
+    both = read_spectra(write(first + second, "both.jdx"))
+    assert both.sample_ids == ["made", "second"]
+    np.testing.assert_allclose(both.X[1] - both.X[0], 0.1, atol=1e-5)
+    three = read_spectra(write(linked(first, second, count=2) + made.jcamp(TITLE="third").decode(), "three.jdx"))
+    assert three.sample_ids == ["made", "second", "third"]
+    with pytest.raises(SpectraError, match="spectra on different axes"):
+        read_spectra(write(first + four(), "other.jdx"))
+    nested = linked(linked(first, second, count=2), made.jcamp(TITLE="third").decode(), count=2)
+    assert read_spectra(write(nested, "nested.jdx")).sample_ids == ["made", "second", "third"]
+
+
+def test_a_compound_jcamp_file_without_all_its_blocks_is_cut_off(write) -> None:
+    first, second = made.jcamp().decode(), made.jcamp(TITLE="second").decode()
+    for text in (linked(first, second, count=3), linked(first, second, count=3).removesuffix("##END=\n")):
+        with pytest.raises(SpectraError, match="declares 3 blocks, but 2 were found; the file is cut off"):
+            read_spectra(write(text, "cut.jdx"))
+    with pytest.raises(SpectraError, match="declares 2 blocks, but 1 "):
+        read_spectra(write(linked(first, count=2) + second, "cut.jdx"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (four("1000 5 6 7 8", LASTX="1060"), "an axis from 1000 to 1060, but 4 points with DELTAX=10"),
+        (four(LASTX="1060", DELTAX=""), "begins at 1020, where 1040 should be"),
+        (four(LASTX="1040"), "an axis from 1000 to 1040, but 4 points with DELTAX=10"),
+        (four("1000 5 6", "1050 7 8"), "begins at 1050, where 1020 should be"),
+        (four("1000A5J", "1040A6JJ", FIRSTY=""), "begins at 1040, where 1010 or 1020 should be"),
+        (four(FIRSTY="0.9"), "FIRSTY=0.9, but its first value is 0.5"),
+        (linked(four(), four(FIRSTX="1200", LASTX="1230"), count=2), "another FIRSTX than its table begins at"),
+        (four() + four(FIRSTX="1200", LASTX="1230"), "another FIRSTX than its table begins at"),
+        (linked(four(), four(FIRSTY="7.5"), count=2), "FIRSTY=7.5, but"),
+    ],
+)
+def test_a_jcamp_file_that_contradicts_itself_is_refused(write, text: str, message: str) -> None:
+    with pytest.raises(SpectraError, match=message):
+        read_spectra(write(text, "four.jdx"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        four(),
+        four(DELTAX="9.9", LASTX="1029.6"),
+        four(DELTAX="-10", FIRSTX="1030", LASTX="1000").replace("1020 7", "1010 7").replace("1000 5", "1030 5"),
+        four("1e3 5 6", "1.02e3 7 8"),
+        four("2000 5 6", "2040 7 8", XFACTOR="0.5"),
+        four(XFACTOR="0.5"),
+        four("999.6 5 6", "1019.9 7 8"),
+        four(FIRSTY="5"),
+        four(FIRSTY="0.503"),
+        four(FIRSTY="", DELTAX=""),
+        four("1000A5J", "1010A6JJ", FIRSTY=""),
+        four("1000A5J", "1020A6JJ", FIRSTY=""),
+    ],
+)
+def test_a_jcamp_file_may_round_what_it_says(write, text: str) -> None:
+    assert read_spectra(write(text, "four.jdx")).n_points == 4
+
+
 def test_a_bad_spectrum_of_several_is_rejected_and_its_neighbours_read(write) -> None:
     X = np.stack([made.absorbance(), np.full(101, np.nan), np.full(101, 0.5), made.absorbance() + 0.2])
     spectra = read_spectra(write(made.spc(X), "a.spc"))
@@ -188,6 +273,20 @@ def test_a_bad_spectrum_of_several_is_rejected_and_its_neighbours_read(write) ->
         (2, "column '9000' has no"),
         (3, "the spectrum is cons"),
     ]
+
+
+def test_codes_in_cells_of_text_stay_text(write, tmp_path: Path) -> None:
+    rows = [["id", "kind", "fat", 850, 860], ["a", "01", 1, 0.1, 0.2], ["b", "2", 2, 0.2, 0.3]]
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    book.save(tmp_path / "codes.xlsx")
+    columns = {str(name): [row[i] for row in rows[1:]] for i, name in enumerate(rows[0])}
+    pq.write_table(pa.table(columns), tmp_path / "codes.parquet")
+    for name in ("codes.xlsx", "codes.parquet"):
+        spectra = read_spectra(tmp_path / name)
+        assert (spectra.metadata["kind"].tolist(), list(spectra.targets)) == (["01", "2"], ["fat"])
+        assert read_spectra(tmp_path / name, target="kind").targets["kind"].tolist() == ["01", "2"]
 
 
 def test_missing_values_of_a_parquet_table(write, tmp_path: Path) -> None:

@@ -248,6 +248,49 @@ def test_mixed_decimal_signs_are_not_guessed(write) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id\tcounts\t850\t860\na\t999\t1\t2\nb\t1,002\t2\t3\n",
+        "id;850;860;870\na;998;999;1,002\n",
+        "id;850;860\na;1,001;1,002\nb;999;998\n",
+        "850 999\n860 1,002\n870 1,004\n880 1,005\n890 1,007\n",
+        "counts;id;850;860\n999;a;1;2\n1,002;b;2;3\n",
+        "by;hand;1;x\nid;850;860;870\na;998;999;1,002\n",
+    ],
+)
+def test_thousands_separators_are_not_decimal_commas(write, text: str) -> None:
+    with pytest.raises(SpectraError, match=r"\d{3} and 1,00\d: .* write numbers without thousands separators"):
+        read_spectra(write(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("id;850;860\na;1,002;999\nb;12,5;998\n", [[1.002, 999], [12.5, 998]]),
+        ("id;850;860\na;0,123;999\nb;1,002;998\n", [[0.123, 999], [1.002, 998]]),
+        ("id;850;860\na;1,002;1,105\nb;2,617;2,618\n", [[1.002, 1.105], [2.617, 2.618]]),
+        ("850;45,123\n860;45,310\n870;45,415\n880;45,500\n890;45,617\n", [[45.123, 45.31, 45.415, 45.5, 45.617]]),
+        ("id;850;860\n101;1,002;1,105\n102;2,617;2,618\n", [[1.002, 1.105], [2.617, 2.618]]),
+        ("id;850;860\na;1,002;2000\nb;2,617;2001\n", [[1.002, 2000], [2.617, 2001]]),
+    ],
+)
+def test_german_decimals_stay_decimals(write, text: str, values: list[list[float]]) -> None:
+    assert read_spectra(write(text)).X.tolist() == values
+
+
+def test_codes_with_leading_zeros_stay_text(write) -> None:
+    text = "id,kind,width,level,850,860\na,01,05.2,-0,1,2\nb,1,012.4,7,2,3\nc,,,,3,4\n"
+    spectra = read_spectra(write(text))
+    assert spectra.metadata["kind"].tolist() == ["01", "1", ""]
+    np.testing.assert_array_equal(spectra.targets["width"], [5.2, 12.4, np.nan])
+    assert list(spectra.targets) == ["width", "level"]
+    named = read_spectra(write(text.replace(",,,,", ",NA,,,")), target="kind")
+    assert named.targets["kind"].tolist() == ["01", "1", ""]
+    german = read_spectra(write("id;kind;width;850;860\na;007;05,2;1,5;2\nb;12;12,4;2,5;3\n"))
+    assert (german.metadata["kind"].tolist(), german.targets["width"].tolist()) == (["007", "12"], [5.2, 12.4])
+
+
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(SpectraError, match="a folder or a device"):

@@ -109,6 +109,53 @@ def test_another_grid_is_refused_with_both_axes_unless_resampling_is_allowed(
     np.testing.assert_allclose(match(wavenumbers, context, resample=True).X, matched.X, atol=1e-9)
 
 
+def holed(spectra: Spectra, low: float, high: float, unit: Any = "nm") -> Spectra:
+    """Without the points between the two, and half a step beside the others of the chain."""
+    grid = Axis(np.linspace(849.0, 1051.0, 102)).to(unit)
+    nm = grid.to("nm").values
+    left = (nm <= low) | (nm >= high)
+    X = np.array([np.interp(nm[left], spectra.axis.values, row) for row in spectra.X])
+    return changed(spectra, X=X, axis=Axis(grid.values[left], unit))
+
+
+@pytest.mark.parametrize("unit", ["nm", "cm-1"])
+def test_nothing_is_interpolated_across_a_gap(tecator: Spectra, context: ChainContext, unit: Any) -> None:
+    gap = holed(tecator, 901.0, 943.0, unit)
+    with pytest.raises(AxisError, match="no points between 901 and 943 nm, where the chain needs 20"):
+        match(gap, context, resample=True)
+    outside = np.flatnonzero((tecator.axis.values <= 901.5) | (tecator.axis.values >= 942.5))
+    same = ChainContext("c", "d", axis=Axis(tecator.axis.values[outside]), signal="absorbance", x_range=context.x_range)
+    assert match(gap, same, resample=True).X.shape == (20, len(outside)), "a chain with the same gap needs none of it"
+
+
+def test_an_evenly_coarser_grid_is_no_gap(tecator: Spectra, context: ChainContext) -> None:
+    nm = np.linspace(840.0, 1060.0, 23)  # 10 nm, where the chain has 2
+    X = np.array([np.interp(nm, tecator.axis.values, row) for row in tecator.X])
+    assert match(changed(tecator, X=X, axis=Axis(nm)), context, resample=True).X.shape == tecator.X.shape
+
+
+@pytest.mark.parametrize("unit", ["nm", "cm-1"])
+def test_a_grid_that_is_even_in_wavenumbers_has_no_gap_in_nm(unit: Any) -> None:
+    points = Axis(np.linspace(4000.0, 12000.0, 401), "cm-1").to(unit)
+    wide = ChainContext("c", "d", axis=Axis(np.linspace(840.0, 2490.0, 826)), signal="absorbance")
+    X = np.linspace(0.1, 0.9, 401)[None]
+    assert match(Spectra(X, points, ["a"], signal="absorbance"), wide, resample=True).X.shape == (1, 826)
+
+
+def test_rows_that_say_different_signals_are_not_taken_for_the_chains(tecator: Spectra, context: ChainContext) -> None:
+    says = {"Signal": np.array(["absorbance"] * 19 + [" Reflectance"])}
+    both = Spectra(tecator.X, tecator.axis, tecator.sample_ids, metadata=says)
+    with pytest.raises(SpectraError, match=r"'Signal' says absorbance and reflectance; ask for one .*signal=.* split"):
+        match(both, context)
+    partly = Spectra(
+        tecator.X, tecator.axis, tecator.sample_ids, metadata={"signal": np.array(["absorbance", *[""] * 19])}
+    )
+    with pytest.raises(SpectraError, match=r"says absorbance of some spectra"):
+        match(partly, context)
+    other = Spectra(tecator.X, tecator.axis, tecator.sample_ids, metadata={"signal": np.array(["good", *["bad"] * 19])})
+    assert len(match(other, context).kept) == 20, "the column is about something else"
+
+
 def test_nothing_is_extrapolated(tecator: Spectra, context: ChainContext) -> None:
     short = changed(tecator, X=tecator.X[:, :90], axis=Axis(tecator.axis.values[:90]))
     with pytest.raises(AxisError, match="nothing is extrapolated"):

@@ -169,7 +169,8 @@ def test_a_model_without_the_deciding_score_has_failed(tmp_path: Path, tecator: 
     spectra = replace(tecator, targets={"kind": kinds})
     runner, options = PipelineRunner(tmp_path), TrainingOptions(metric="roc_auc")
     with pytest.raises(
-        TrainingError, match=r"All 1 pipelines failed; .*RidgeClassifier.* no roc_auc.* predict_proba.* balanced_accuracy"
+        TrainingError,
+        match=r"All 1 pipelines failed; .*RidgeClassifier.* no roc_auc.* predict_proba.* balanced_accuracy",
     ):
         runner.run([RIDGE], spectra, "kind", options)
     runner.run([{"model": {"_or_": [RIDGE, LDA]}}], spectra, "kind", options)
@@ -194,5 +195,5 @@ def test_a_class_that_the_folds_do_not_all_hold_leaves_no_score(tmp_path: Path, 
 
 def test_an_undefined_score_of_numbers_is_a_failure(tmp_path: Path, tecator: Spectra) -> None:
     spectra = replace(tecator, targets={"same": np.full(tecator.n_samples, 2.0)})
-    with pytest.raises(TrainingError, match=r"PLSRegression.* no r2 .*same, .* such as rmse"):
-        PipelineRunner(tmp_path).run(definition(2), spectra, "same", TrainingOptions(metric="r2"))
+    with pytest.raises(TrainingError, match=r"Ridge.* no r2 .*same, .* such as rmse"):
+        PipelineRunner(tmp_path).run(["sklearn.linear_model.Ridge"], spectra, "same", TrainingOptions(metric="r2"))

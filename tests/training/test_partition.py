@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from n4a_flows.spectra import Axis, Spectra
+from n4a_flows.spectra import Axis, Spectra, read_spectra
 from n4a_flows.storage.errors import DefinitionError, InvalidInputError, SpectraError
 from n4a_flows.training import TrainingOptions, check_data, expand, partition_rows, train_pipeline, training_spectra
-from n4a_flows.training.partition import folds_of
+from n4a_flows.training.partition import Partition, column_of, folds_of, target_values
 
 PLS = "sklearn.cross_decomposition.PLSRegression"
 LDA = "sklearn.discriminant_analysis.LinearDiscriminantAnalysis"
@@ -148,6 +148,8 @@ def test_test_files_are_the_test_set(tmp_path: Path, tecator: Spectra) -> None:
         training_spectra(training, "fat", twice)
     with pytest.raises(ValidationError, match="not both"):
         TrainingOptions(test_files=(later,), test_fraction=0.2)
+    with pytest.raises(ValueError, match="first of test_values"):
+        TrainingOptions(test_files=(later,), test_values=())
 
 
 def test_classes_are_trained_with_probabilities_and_their_own_scores(replicates: Spectra) -> None:
@@ -184,3 +186,119 @@ def test_the_wrong_task_is_refused_by_name(replicates: Spectra) -> None:
         expand([{"y_processing": "sklearn.preprocessing.StandardScaler"}, LDA])
     with pytest.raises(ValidationError, match="no regular expression"):
         TrainingOptions(group_column="sample_id", group_pattern="(")
+
+
+def labelled(*texts: str, targets: dict[str, np.ndarray] | None = None, **metadata: np.ndarray) -> Spectra:
+    """Spectra with a class `kind` for each."""
+    X = np.random.default_rng(1).random((len(texts), 8))
+    X[:, 0] += np.unique(texts, return_inverse=True)[1]
+    return Spectra(
+        X,
+        Axis(np.linspace(1000, 1070, 8)),
+        [f"s{n}" for n in range(len(texts))],
+        {"kind": np.array(texts)} if targets is None else targets,
+        metadata,
+    )
+
+
+def test_codes_are_classes_as_they_are_written(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    lines = ["id,kind," + ",".join(f"{w}" for w in range(1000, 1080, 10))]
+    for n in range(30):
+        lines.append(f"s{n},{['01', '02', '1'][n % 3]}," + ",".join(f"{n % 3 + v:.4f}" for v in rng.random(8)))
+    (tmp_path / "codes.csv").write_text("\n".join(lines) + "\n")
+    spectra = training_spectra(tmp_path / "codes.csv", "kind", TrainingOptions())
+    trained = train_pipeline(expand([LDA])[0], spectra, "kind")
+    assert trained.error is None
+    assert set(trained.predictions[-1].y_pred) == {"01", "02", "1"}
+    with pytest.raises(InvalidInputError, match=r"'kind' holds codes with leading zeros \(such as '01'\)"):
+        check_data(expand([PLS]), spectra, ["kind"], TrainingOptions())
+    with pytest.raises(SpectraError, match=r"has 'kind' as text, not as a target; .* \(target='kind'\)"):
+        training_spectra(read_spectra(tmp_path / "codes.csv"), "kind", TrainingOptions())
+
+
+def test_a_class_is_one_however_its_zero_is_signed_and_exact() -> None:
+    signed = labelled(*"abab", targets={"kind": np.array([0.0, -0.0, 1.0, 1.0])})
+    assert target_values(signed, "kind", "classification").tolist() == ["0", "0", "1", "1"]
+    assert column_of(signed, "kind").tolist() == ["0", "0", "1", "1"]
+    long = labelled(*"abab", targets={"kind": np.array([2.0**53, 2.0**53 + 2, 1.0, 1.0])})
+    for task in (lambda: target_values(long, "kind", "classification"), lambda: column_of(long, "kind")):
+        with pytest.raises(InvalidInputError, match=r"'kind' holds whole numbers from 9007199254740992 on.* as text"):
+            task()
+    assert target_values(long, "kind", "regression").tolist() == long.targets["kind"].tolist()
+
+
+def test_rows_that_say_different_signals_are_not_trained_together() -> None:
+    mixed = labelled(*"abababab", signal=np.array(["absorbance", "reflectance"] * 4))
+    with pytest.raises(SpectraError, match=r"says absorbance and reflectance; ask for one .* or split the file"):
+        check_data(expand([LDA]), mixed, ["kind"], TrainingOptions())
+
+
+@pytest.mark.parametrize("name", ["split", "Split", "SPLIT"])
+@pytest.mark.parametrize("word", ["test", "Test", " TEST "])
+def test_words_of_the_split_column_are_known_in_any_case(name: str, word: str) -> None:
+    spectra = labelled(*"ab" * 6, **{name: np.array(["train"] * 8 + [word] * 4)})
+    part = partition_rows(spectra, "kind", TrainingOptions(), task="classification")
+    assert (len(part.train), len(part.test)) == (8, 4)
+    chosen = TrainingOptions(test_values=("Holdout",), train_values=("TRAIN",), split_column="set")
+    sets = labelled(*"ab" * 6, set=np.array(["Train "] * 6 + ["holdout"] * 4 + ["x"] * 2))
+    part = partition_rows(sets, "kind", chosen, task="classification")
+    assert (len(part.train), len(part.test), len(part.unused)) == (6, 4, 2)
+
+
+def test_a_split_column_that_holds_nothing_out_is_not_passed_over() -> None:
+    def part(options: TrainingOptions, *words: str, name: str = "split") -> Partition:
+        spectra = labelled(*"ab" * 6, **{name: np.resize(np.array(words), 12)})
+        return partition_rows(spectra, "kind", options, task="classification")
+
+    nothing = r"'split' .* holds no row out: it says cal-1, validation, and none of it is test.* \(test_values\).* split_column"
+    with pytest.raises(InvalidInputError, match=nothing):
+        part(TrainingOptions(), "cal-1", "validation")
+    with pytest.raises(InvalidInputError, match="it says test, train, and none of it is holdout"):
+        part(TrainingOptions(test_values=("holdout",)), "train", "test")
+    with pytest.raises(InvalidInputError, match=r"'set' .* says train, and none"):
+        part(TrainingOptions(split_column="set"), "train", name="set")
+    for options, words in (
+        (TrainingOptions(), ["train", "Training", "calibration", ""]),
+        (TrainingOptions(train_values=("fit",)), ["fit"]),
+        (TrainingOptions(test_values=()), ["cal-1", "validation"]),
+        (TrainingOptions(split_column=None), ["cal-1", "validation"]),
+        (TrainingOptions(fold_column="split"), ["one", "two"]),
+        (TrainingOptions(test_fraction=0.25), ["cal-1", "validation"]),
+    ):
+        assert len(part(options, *words).test) == (3 if options.test_fraction else 0)
+    spectra = labelled(*"ab" * 6, Split=np.array(["train", "test"] * 6), SPLIT=np.array(["test", "train"] * 6))
+    with pytest.raises(InvalidInputError, match="'Split' and 'SPLIT'"):
+        partition_rows(spectra, "kind", TrainingOptions(), task="classification")
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.15, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.95])
+def test_a_fraction_of_classes_with_groups_is_met(fraction: float) -> None:
+    rng = np.random.default_rng(5)
+    group = np.repeat(np.arange(60), rng.integers(1, 5, 60))
+    spectra = labelled(*np.array(["a", "b", "c"])[group % 3], group=group.astype(str))
+    options = TrainingOptions(test_fraction=fraction, group_column="group")
+    part = partition_rows(spectra, "kind", options, task="classification")
+    assert len(part.test) / len(group) == pytest.approx(fraction, abs=0.03)
+    for kind in "abc":
+        assert np.mean(spectra.targets["kind"][part.test] == kind) == pytest.approx(
+            np.mean(spectra.targets["kind"] == kind), abs=0.1 if len(part.test) > 20 else 0.35
+        )
+    again = partition_rows(spectra, "kind", options, task="classification")
+    assert again.test.tolist() == part.test.tolist()
+    other = partition_rows(spectra, "kind", options.model_copy(update={"seed": 1}), task="classification")
+    assert other.test.tolist() != part.test.tolist()
+
+
+def test_few_groups_give_the_nearest_fraction() -> None:
+    spectra = labelled(*"abababababab", group=np.repeat(["x", "y", "z"], 4))
+    for fraction, rows in ((0.3, 4), (0.4, 4), (0.7, 8), (0.9, 8)):
+        options = TrainingOptions(test_fraction=fraction, group_column="group")
+        assert len(partition_rows(spectra, "kind", options, task="classification").test) == rows
+    ten = labelled(*"ab" * 20, group=np.repeat([f"g{n}" for n in range(10)], 4))
+    for fraction, rows in ((0.03, 4), (0.97, 36)):
+        options = TrainingOptions(test_fraction=fraction, group_column="group")
+        assert len(partition_rows(ten, "kind", options, task="classification").test) == rows
+    one = labelled(*"abab", group=np.array(["x"] * 4))
+    with pytest.raises(InvalidInputError, match="there is only one group"):
+        partition_rows(one, "kind", TrainingOptions(test_fraction=0.3, group_column="group"), task="classification")

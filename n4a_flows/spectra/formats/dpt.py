@@ -23,7 +23,7 @@ def read(source: Source) -> RawSpectra:
 
 READER = Reader(
     "dpt",
-    "1",
+    "2",
     read,
     recognises=lambda head, name: name.lower().endswith(".dpt") and is_text(head),
     suffixes=frozenset({".dpt"}),

@@ -82,10 +82,10 @@ def _check_sizes(source: Source) -> None:
 
 def _rows(sheet: Any, source: Source, cells: int) -> Iterator[tuple[int, list[str]]]:
     sheet.reset_dimensions()  # what is declared may be anything
-    for line, row in enumerate(sheet.iter_rows(values_only=True), 1):
+    for line, row in enumerate(sheet.iter_rows(), 1):
         if line > _MAX_ROWS:
             raise SpectraError(f"{source}: a sheet has more rows than Excel allows; the file is damaged.")
-        fields = [text_of(value) for value in row]
+        fields = [_shown(cell) for cell in row]
         while fields and not fields[-1].strip():
             fields.pop()
         cells -= len(fields)
@@ -93,6 +93,14 @@ def _rows(sheet: Any, source: Source, cells: int) -> Iterator[tuple[int, list[st
             raise SpectraError(f"{source} holds more than {_MAX_CELLS} cells; save it as comma-separated text.")
         if fields:
             yield line, fields
+
+
+def _shown(cell: Any) -> str:
+    """A cell as text; 0.125 that is shown as 12.5 % is neither 0.125 nor 12.5 to whoever reads it on."""
+    value = cell.value
+    if type(value) in (int, float) and "%" in cell.number_format:
+        return f"{100 * value:.10g} %"
+    return text_of(value)
 
 
 def _recognises(head: bytes, name: str) -> bool:
@@ -104,7 +112,7 @@ def _recognises(head: bytes, name: str) -> bool:
 
 READER = Reader(
     "excel",
-    "2",
+    "3",
     read,
     recognises=_recognises,
     suffixes=frozenset({".xlsx", ".xlsm"}),

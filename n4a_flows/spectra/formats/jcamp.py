@@ -1,4 +1,4 @@
-"""JCAMP-DX, through the library jcamp: one spectrum, or a compound file of several on one axis."""
+"""JCAMP-DX, through the library jcamp: one spectrum, or several on one axis, in a compound file or one after another."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from n4a_flows.spectra.contained import library, quiet
+from n4a_flows.spectra.formats.jcamp_declared import check_declared
 from n4a_flows.spectra.guards import MAX_POINTS
 from n4a_flows.spectra.header import unit_in
 from n4a_flows.spectra.raw import RawSpectra, Source
@@ -20,6 +21,10 @@ _UNKNOWN_SIGNALS = ("ARBITRARY", "ARBITRARY UNITS", "")
 _REPEATS = {sign.encode(): times for sign, times in zip("STUVWXYZs", range(1, 10), strict=True)}
 _MAX_REPEATED = 3_000_000
 _LONGEST_LINE = 4096  # the standard says 80; the library searches backwards through a line
+_TITLE = re.compile(r"##\s*TITLE\s*=", re.IGNORECASE)
+_END = re.compile(r"##\s*END\s*=", re.IGNORECASE)
+_LINK = re.compile(r"##\s*DATA ?TYPE\s*=\s*LINK\s*$", re.IGNORECASE)
+_COUNT = re.compile(r"##\s*BLOCKS\s*=\s*(\d{1,9})\s*$", re.IGNORECASE)
 
 
 def read(source: Source) -> RawSpectra:
@@ -28,25 +33,29 @@ def read(source: Source) -> RawSpectra:
     Raises
     ------
     SpectraError
-        When it holds no infrared or near-infrared spectrum, other points than it declares, or units that are not known.
+        When it holds no infrared or near-infrared spectrum, fewer blocks, other points or another axis than it declares, or units
+        that are not known.
     """
     jcamp = library("jcamp", "vendor", "jcamp", source)
     said: list[str] = []
     quiet(jcamp, lambda *words: said.append(" ".join(map(str, words))))
+    blocks, texts = [], _blocks(_lines(source), source)
     try:
-        lines = _lines(source)
-        document = jcamp.read(lines)
+        for lines in texts:
+            said.clear()
+            blocks.append(jcamp.read(lines))
+            # The last line of real files fails this check now and then; more of them do not fit together.
+            if sum(message.startswith("Y-Check") for message in said) > 1:
+                raise SpectraError(
+                    f"{source}: the lines of a spectrum do not continue one another; the file is damaged."
+                )
     finally:
         quiet(jcamp)
-    # The last line of real files fails this check now and then; more of them do not fit together.
-    if sum(message.startswith("Y-Check") for message in said) > 1:
-        raise SpectraError(f"{source}: the lines of the spectrum do not continue one another; the file is damaged.")
-    blocks = document.get("children") or [document]
-    first = blocks[0]
-    unit, signal = _unit(first, source), None
+    unit, signal = _unit(blocks[0], source), None
     spectra: list[tuple[Any, Any]] = []
-    for block in blocks:
+    for lines, block in zip(texts, blocks, strict=True):
         x, y = _points(block, source)
+        check_declared(jcamp, lines, block, x, y, source)
         if _unit(block, source) != unit or not np.array_equal(x, spectra[0][0] if spectra else x):
             raise SpectraError(f"{source} holds spectra on different axes; save each in a file of its own.")
         found = _signal(block, y, source)
@@ -54,8 +63,6 @@ def read(source: Source) -> RawSpectra:
             raise SpectraError(f"{source} holds both {signal} and {found}; save each in a file of its own.")
         signal = found
         spectra.append((x, y))
-    if len(blocks) == 1 and not _begins_at(lines, first, spectra[0][0]):
-        raise SpectraError(f"{source} declares another FIRSTX than its table begins at; the file is damaged.")
     titles = [str(block.get("title", "")).strip() for block in blocks]
     return RawSpectra(
         X=np.array([y for _, y in spectra]),
@@ -84,6 +91,40 @@ def _lines(source: Source) -> list[str]:
     return lines
 
 
+def _blocks(lines: list[str], source: Source) -> list[list[str]]:
+    """The blocks that hold data, each as its lines: the library reads one file of one of them rightly, or one compound file."""
+    parts: list[list[str]] = [[]]
+    titled = False
+    for line in lines:
+        if _TITLE.match(line):
+            if titled:
+                parts.append([])
+            titled = True
+        parts[-1].append(line)
+    blocks = []
+    links: list[list[int]] = []  # of compound files that have begun: how many blocks they declare, and have
+    for part in parts:
+        ends = [i for i, line in enumerate(part) if _END.match(line)]
+        if links:
+            links[-1][1] += 1
+        if any(map(_LINK.match, part)):
+            links.append([next((int(found[1]) for found in map(_COUNT.match, part) if found), 0), 0])
+        else:
+            blocks.append(part[: ends[0] + 1] if links and ends else part)
+            ends = ends[1:]
+        for _ in ends[: len(links)]:
+            _check_count(links.pop(), source)
+    for link in links:
+        _check_count(link, source)
+    return blocks or parts
+
+
+def _check_count(link: list[int], source: Source) -> None:
+    declared, found = link
+    if found < declared:
+        raise SpectraError(f"{source} declares {declared} blocks, but {found} were found; the file is cut off.")
+
+
 def _is_count(text: str) -> bool:
     try:
         return 0 < float(text.replace(",", ".")) <= MAX_POINTS
@@ -104,17 +145,6 @@ def _points(block: dict[str, Any], source: Source) -> tuple[Any, Any]:
     if declared is None or not len(x) == len(y) == declared:
         raise SpectraError(f"{source} declares {declared} points, but {len(y)} were found; the file is damaged.")
     return x, y
-
-
-def _begins_at(lines: list[str], block: dict[str, Any], x: Any) -> bool:
-    """Whether the table begins where the header says, with its numbers scaled or not; the library looks at the header alone."""
-    table = next((i for i, line in enumerate(lines) if re.match(r"\s*##\s*XYDATA", line, re.IGNORECASE)), None)
-    begin = re.match(r"\s*[+-]?\d+(?:\.\d+)?", lines[table + 1]) if table is not None else None
-    if begin is None:
-        return True
-    factor = float(block.get("xfactor", 1) or 1)
-    allowed = abs(x[-1] - x[0]) / max(len(x) - 1, 1) + abs(factor)
-    return bool(min(abs(float(begin[0]) * factor - x[0]), abs(float(begin[0]) - x[0])) <= allowed)
 
 
 def _unit(block: dict[str, Any], source: Source) -> Unit:
@@ -149,7 +179,7 @@ def _recognises(head: bytes, name: str) -> bool:
 
 READER = Reader(
     "jcamp",
-    "2",
+    "3",
     read,
     recognises=_recognises,
     suffixes=frozenset({".dx", ".jdx", ".jcm", ".jcamp"}),

@@ -81,7 +81,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 READER = Reader(
     "parquet",
-    "2",
+    "3",
     read,
     recognises=lambda head, _name: head.startswith(b"PAR1"),
     suffixes=frozenset({".parquet"}),

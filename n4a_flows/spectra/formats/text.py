@@ -15,7 +15,7 @@ def read(source: Source) -> RawSpectra:
 
 READER = Reader(
     "csv",
-    "3",
+    "4",
     read,
     recognises=lambda head, _name: is_text(head),
     suffixes=frozenset({".csv", ".tsv", ".txt", ".dat", ".asc"}),
