@@ -13,7 +13,6 @@ from n4a_flows.storage.codecs import DEFAULT_ALLOWED_MODULES
 from n4a_flows.storage.errors import InvalidInputError, WorkspaceError
 from n4a_flows.storage.places import Place, located
 
-
 _LONGEST = 200
 """Bytes of a file name; file systems take 255, and what is written beside it has a longer one."""
 

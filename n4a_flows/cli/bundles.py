@@ -10,6 +10,8 @@ import typer
 from n4a_flows.cli.common import DEFAULT_WORKSPACE, AsJson, Workspace, print_json
 from n4a_flows.cli.console import out
 from n4a_flows.storage import BundleInfo, ImportReport, WorkspaceStore, verify_bundle
+from n4a_flows.storage.aliases import check_name
+from n4a_flows.storage.texts import storable
 
 BundleFile = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A .n4a file of n4a-flows or nirs4all.")]
 
@@ -53,11 +55,13 @@ def import_bundle(
       n4a-flows import fat.n4a
       n4a-flows import fat.n4a --trust modules --alias meat/fat/champion
     """
+    if alias is not None:
+        check_name(alias)
     verify_bundle(bundle)  # before a workspace is made for it
-    with WorkspaceStore(workspace) as store:
+    with WorkspaceStore(workspace) as store, store.transaction():
         report = store.import_bundle(bundle, trust=trust, versions=versions)
         if alias is not None:
-            store.set_alias(alias, report.chain_id, note=f"imported from {bundle.name}")
+            store.set_alias(alias, report.chain_id, note=storable(f"imported from {bundle.name}"))
     if as_json:
         print_json(report)
         return

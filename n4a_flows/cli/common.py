@@ -13,10 +13,11 @@ from typing import Annotated, Any
 import polars as pl
 import typer
 
-from n4a_flows.cli.console import out
+from n4a_flows.cli.console import CLOSED, out
 from n4a_flows.storage import WorkspaceStore
 from n4a_flows.storage.errors import WorkspaceError
 from n4a_flows.storage.json_values import from_json
+from n4a_flows.storage.texts import storable
 
 DONE, FAILED, WRONG_USAGE, FOUND_DAMAGE, STAYED_BUSY, LIMITS_CROSSED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 EXIT_CODES = {
@@ -27,6 +28,7 @@ EXIT_CODES = {
     STAYED_BUSY: "others kept the workspace busy; nothing was done, try again",
     LIMITS_CROSSED: "monitor found a limit of a control chart crossed",
     INTERRUPTED: "interrupted with Ctrl-C",
+    CLOSED: "the output was closed before its end, as `head` does",
 }
 
 Workspace = Annotated[Path, typer.Option("--workspace", "-w", help="Folder of the workspace.")]
@@ -42,14 +44,19 @@ def opened(workspace: Path, *, read_only: bool = False) -> WorkspaceStore:
 
 
 def refuse_missing(workspace: Path) -> None:
-    """Raise `WorkspaceError` when there is no workspace in a folder."""
-    if not (workspace / "store.duckdb").is_file():
+    """Raise `WorkspaceError` when there is no workspace in a folder, or it cannot be looked at."""
+    try:
+        there = (workspace / "store.duckdb").is_file()
+    except OSError as error:
+        raise WorkspaceError(f"The workspace {workspace} cannot be read: {error.strerror}.") from error
+    if not there:
         raise WorkspaceError(f"There is no workspace in {workspace}: name one with --workspace, or train first.")
 
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout; what is no finite number is null."""
-    out.print(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False, default=str), markup=False)
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    out.print(storable(text), markup=False)
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

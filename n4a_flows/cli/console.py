@@ -16,8 +16,21 @@ from n4a_flows.storage.errors import N4AError
 if TYPE_CHECKING:
     from n4a_flows.reports import LeaderboardRow
 
-out = Console(highlight=False, soft_wrap=True, emoji=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+CLOSED = 141
+"""Exit code when whoever read the output closed it; a shell says the same of a program that the signal ended."""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """End quietly: rich would end with 1, which here says that something failed."""
+        try:
+            super().on_broken_pipe()
+        except SystemExit:
+            raise SystemExit(CLOSED) from None
+
+
+out = _Console(highlight=False, soft_wrap=True, emoji=False)
+err = _Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 class PrefectUnreachableError(N4AError, ConnectionError):

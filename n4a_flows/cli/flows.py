@@ -7,11 +7,11 @@ from time import sleep
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-import yaml
 
 from n4a_flows.cli.common import DEFAULT_WORKSPACE, AsJson, Workspace, opened, print_json, refuse_missing
 from n4a_flows.cli.console import out, print_error, print_leaderboard, print_quarantined, working
 from n4a_flows.cli.given import options_of
+from n4a_flows.storage.definition_files import SUFFIXES, parsed
 from n4a_flows.storage.errors import (
     BatchNotReleasedError,
     DefinitionError,
@@ -274,15 +274,15 @@ def _whole_id(workspace: Path, kind: Kind, name: str) -> str:
 def _definition(pipeline: str) -> Any:
     """What is in a file, or the text itself where it is no path: the name of a template."""
     file = Path(pipeline)
-    if not file.is_file() and file.name == pipeline and file.suffix not in (".json", ".yaml", ".yml"):
-        return pipeline
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
+        if not file.is_file() and file.name == pipeline and file.suffix not in SUFFIXES:
+            return pipeline
+        return parsed(file.read_bytes())
     except FileNotFoundError as error:
         raise MissingFileError(f"There is no pipeline definition {file}: check the path.") from error
     except OSError as error:
         raise MissingFileError(f"The pipeline definition {file} cannot be read: {error.strerror or error}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise DefinitionError(f"The pipeline definition {file} is neither JSON nor YAML: {error}") from error
 
 

@@ -77,7 +77,7 @@ def add(
     source: Annotated[
         str,
         typer.Argument(
-            help="Id of a pipeline of the workspace (or its beginning), a template or definition (JSON), or a folder with one."
+            help="Id of a pipeline of the workspace (or its beginning), a template or definition (JSON, YAML) or a folder with one."
         ),
     ],
     name: Annotated[str | None, typer.Option(help="Name of the template; that of the file when left out.")] = None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +19,7 @@ from n4a_flows.cli.common import (
 )
 from n4a_flows.cli.console import out
 from n4a_flows.storage import RetentionPolicy, WorkspaceStore
+from n4a_flows.storage.gc import grace_of
 
 
 def gc(
@@ -36,7 +36,7 @@ def gc(
       n4a-flows gc --grace 24
     """
     with opened(workspace) as store:
-        plan = store.plan_gc(timedelta(hours=grace))
+        plan = store.plan_gc(grace_of(grace))
         report = None if dry_run else store.apply_gc(plan)
     if as_json:
         print_json({"plan": plan.to_dict(), "report": report})
@@ -162,11 +162,15 @@ def retain(
     failed_days: Annotated[
         float | None, typer.Option(help="Keep failed runs that began within this many days, and no others that failed.")
     ] = None,
-    remove_everything: Annotated[bool, typer.Option(help="Allow that no run is left.")] = False,
+    remove_everything: Annotated[
+        bool, typer.Option(help="Allow that no rule is given, or that no run is left by one.")
+    ] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Delete the runs that no rule keeps. Chains that an alias names always stay; files go with the next gc.
+
+    At least one rule must be given; with --failed-days alone only failed runs go.
 
     \b
     Examples:

@@ -18,7 +18,7 @@ from n4a_flows.flows.choice import chosen_chains
 from n4a_flows.flows.options import ExportOptions
 from n4a_flows.flows.summaries import ExportSummary
 from n4a_flows.reports import Exportable, export_markdown, how_to_load
-from n4a_flows.storage.errors import InvalidInputError
+from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
 from n4a_flows.storage.places import Place, read_bytes, size_of
 from n4a_flows.storage.templates import safe_name
 from n4a_flows.tasks.files import file_digest
@@ -103,6 +103,13 @@ def _predictions(store: WorkspaceStoreBlock, options: ExportOptions) -> _Exporte
         "partition": options.partition,
     }
     said = {name: value for name, value in filters.items() if value is not None}
+    # A mistyped id would be a file without predictions.
+    for what, identity, found in (
+        ("run", options.run, tasks.get_run),
+        ("pipeline", options.pipeline, tasks.get_pipeline),
+    ):
+        if identity is not None and found(store, identity) is None:
+            raise UnknownIdError(f"No {what} has the id {identity!r} in this workspace.")
     parts = ["predictions", *map(_in_file_name, said.values()), *(["arrays"] if options.arrays else [])]
     path = tasks.export_predictions_parquet(
         store, options.file_name or "-".join(parts) + ".parquet", options.arrays, said

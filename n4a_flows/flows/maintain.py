@@ -45,7 +45,7 @@ def maintain(
         options: Which steps are taken, in this order. A dry run shows the plans and changes nothing.
 
     Raises:
-        InvalidInputError: When the retention rules would keep no run that has ended.
+        InvalidInputError: When there is no retention rule, or the rules would keep no run that has ended.
         StoreBusyError: When the store stays busy, or a backup is being made of it; what was done before stays done.
     """
     done = Maintenance(options.dry_run, tasks.check(store), _database_size(store))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from os import PathLike, fspath
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, FiniteFloat
 
 from n4a_flows.reports import Exportable
 from n4a_flows.spectra import Signal, Unit
 from n4a_flows.storage.errors import InvalidInputError
+from n4a_flows.storage.gc import LONGEST_GRACE_HOURS
 from n4a_flows.training.forms import Form
 
 
@@ -61,7 +62,7 @@ class PredictionOptions(_Options):
         lt=1,
         description="Share of normal samples whose laboratory value the prediction interval holds.",
     )
-    check_samples: dict[str, float] = Field(
+    check_samples: dict[str, FiniteFloat] = Field(
         default_factory=dict,
         title="Check samples",
         description=(
@@ -166,7 +167,7 @@ class MonitoringOptions(_Options):
 
 
 class RetentionOptions(_Options):
-    """Which runs are kept. Rules add up; what none of them keeps is deleted."""
+    """Which runs are kept. Rules add up; what none of them keeps is deleted. With a rule for failed runs alone only those go."""
 
     last_runs: int | None = Field(
         default=None, ge=0, title="Last runs", description="Keep this many of the latest runs."
@@ -187,7 +188,7 @@ class RetentionOptions(_Options):
     remove_everything: bool = Field(
         default=False,
         title="Remove everything",
-        description="Allow that no run which has ended is left; refused otherwise.",
+        description="Allow that there is no rule, or that no run which has ended is left by one; refused otherwise.",
     )
 
 
@@ -205,6 +206,7 @@ class MaintenanceOptions(_Options):
     grace_hours: float = Field(
         default=1.0,
         ge=0,
+        le=LONGEST_GRACE_HOURS,
         title="Grace period (h)",
         description="Leave alone what was saved within this many hours: a recording may be on its way.",
     )

@@ -21,13 +21,18 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
-def set_to(session: Session, alias: str, chain: str, note: str | None) -> None:
-    """Let an alias name a chain from now on."""
+def check_name(alias: str) -> None:
+    """Raise `InvalidInputError` for what cannot be an alias."""
     if not _NAME.fullmatch(alias) or _UUID.fullmatch(alias) or alias == "best":
         raise InvalidInputError(
             f"{alias!r} cannot be an alias: use letters, digits, '.', '-' and '_', with '/' between parts, for example "
             "'tecator/fat/champion'."
         )
+
+
+def set_to(session: Session, alias: str, chain: str, note: str | None) -> None:
+    """Let an alias name a chain from now on."""
+    check_name(alias)
     chain_id = resolve(session, chain)
     require(session, "chains", chain_id)
     before = get(session, alias)

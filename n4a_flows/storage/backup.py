@@ -40,6 +40,7 @@ from n4a_flows.storage.errors import (
 )
 from n4a_flows.storage.places import Place
 from n4a_flows.storage.session import Session
+from n4a_flows.storage.texts import refuse_odd_path
 
 LOCK_NAME = FILE_NAME + ".backup"
 SUMMARY_NAME = "backup.json"
@@ -168,6 +169,7 @@ def backup(database: Database, files: ArtifactFiles, target: str | os.PathLike[s
     """Copy database and artifacts of a workspace into a folder; see `WorkspaceStore.backup`."""
     workspace = database.path.parent
     folder = Path(os.path.realpath(target))
+    refuse_odd_path(folder)
     if folder.is_relative_to(workspace) or workspace.is_relative_to(folder):
         raise InvalidInputError(
             f"The backup cannot go to {folder}, for that lies inside the workspace {workspace} or holds it. "
@@ -339,6 +341,8 @@ def restore(
 ) -> RestoreReport:
     """Make a workspace of a backup; see `WorkspaceStore.restore`."""
     source, workspace = Path(os.path.realpath(backup_folder)), Path(os.path.realpath(target))
+    for path in (source, workspace):
+        refuse_odd_path(path)
     if workspace.is_relative_to(source):
         raise InvalidInputError(f"A backup cannot be restored into itself ({workspace}). Choose a folder elsewhere.")
     if workspace.exists() and not (workspace.is_dir() and not any(workspace.iterdir())):

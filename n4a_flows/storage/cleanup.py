@@ -9,6 +9,7 @@ from typing import Any
 from n4a_flows.storage import aliases, gc, records
 from n4a_flows.storage.artifact_files import ArtifactFiles
 from n4a_flows.storage.chain_builder import referenced_artifacts
+from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
 from n4a_flows.storage.folds import normalize_fold_key
 from n4a_flows.storage.json_values import from_json
 from n4a_flows.storage.session import Session
@@ -104,7 +105,15 @@ def trim_run(
     """Give up the artifacts of a run's chains that no stored prediction, winner or alias needs; returns the files that go.
 
     A trimmed chain keeps its document, so replaying it says what is missing rather than predicting with less.
+
+    Raises
+    ------
+    UnknownIdError
+        When there is no such run, or a winner is no pipeline of it that was trained on the dataset.
+    InvalidInputError
+        When the winners are a single text.
     """
+    winners = _winners(session, run_id, dataset_name, winning_pipeline_ids)
     chains = session.dicts(
         "SELECT c.chain_id, c.pipeline_id, c.steps, c.fold_artifacts, c.shared_artifacts, x.probe_artifact_id, "
         "x.limits_artifact_id FROM chains c "
@@ -115,8 +124,25 @@ def trim_run(
     named = {chain_id for _, chain_id, _ in aliases.protected(session)}
     for chain in chains:
         if chain["chain_id"] not in named:
-            _trim(session, chain, winner=chain["pipeline_id"] in set(winning_pipeline_ids))
+            _trim(session, chain, winner=chain["pipeline_id"] in winners)
     return gc.collect_released(session, files)
+
+
+def _winners(session: Session, run_id: str, dataset_name: str, pipeline_ids: Sequence[str]) -> set[str]:
+    if isinstance(pipeline_ids, str):
+        # A text is a sequence of letters, none of which would be a winner.
+        raise InvalidInputError(f"The winning pipelines must be a list of ids, not the text {pipeline_ids!r}.")
+    records.require(session, "runs", run_id)
+    known = session.rows(
+        "SELECT pipeline_id FROM pipelines WHERE run_id = ? AND dataset_name = ?", [run_id, dataset_name]
+    )
+    winners = set(pipeline_ids)
+    unknown = sorted(winners - {pipeline_id for (pipeline_id,) in known})
+    if unknown:
+        raise UnknownIdError(
+            f"No pipeline of run {run_id} that was trained on {dataset_name!r} has the id {unknown[0]!r}; nothing was given up."
+        )
+    return winners
 
 
 def _trim(session: Session, chain: dict[str, Any], *, winner: bool) -> None:

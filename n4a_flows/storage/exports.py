@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 
 from n4a_flows.storage import queries
 from n4a_flows.storage.durable_files import TEMPORARY_PREFIX, sync_folder
-from n4a_flows.storage.errors import N4AError, PlaceError, UnknownIdError, WorkspaceError
+from n4a_flows.storage.errors import InvalidInputError, N4AError, PlaceError, UnknownIdError, WorkspaceError
 from n4a_flows.storage.json_values import canonical_json, from_json, to_json
 from n4a_flows.storage.late_polars import pl
 from n4a_flows.storage.places import Place, on_this_machine
@@ -25,10 +26,27 @@ Exportable = Literal["chain", "pipeline", "run", "predictions", "template"]
 """What can leave a workspace as a file."""
 
 
+_SUFFIX = re.compile(r".\.[A-Za-z][A-Za-z0-9]*$")
+"""What a name ends in that has a suffix: `fat v1.2` has none."""
+
+
 def output_file(output_path: str | os.PathLike[str], suffix: str) -> Path:
     """The absolute path of an export, with `suffix` appended when the name has none."""
     path = on_this_machine(output_path)
-    return path if path.suffix else path.with_name(path.name + suffix)
+    return path if _SUFFIX.search(path.name) else path.with_name(path.name + suffix)
+
+
+def chain_file(output_path: str | os.PathLike[str], format: str) -> Path:
+    """The absolute path of an exported chain, made to end as its format says; `InvalidInputError` for a bundle called a script."""
+    path = on_this_machine(output_path)
+    if format == "n4a.py":
+        # As nirs4all does: the name of a bundle becomes that of its script.
+        return path if path.name.endswith(".n4a.py") else path.with_name(path.name.removesuffix(".n4a") + ".n4a.py")
+    if path.name.lower().endswith(".n4a.py"):
+        raise InvalidInputError(
+            f"The name {path.name!r} ends as a script does: let a bundle end in .n4a, or take the format 'n4a.py'."
+        )
+    return output_file(path, ".n4a")
 
 
 def deliver(target: Path | Place, write: Callable[[Path], Path]) -> Path | Place:

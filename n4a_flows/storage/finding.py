@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 from n4a_flows.storage import aliases
 from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
 from n4a_flows.storage.late_polars import pl
+from n4a_flows.storage.pages import checked_number
 from n4a_flows.storage.queries import HIGHER_IS_BETTER, LOWER_IS_BETTER
 from n4a_flows.storage.session import Session
 
@@ -85,7 +86,7 @@ def list_chains(session: Session, filters: dict[str, Any], limit: int, offset: i
     rows, parameters = _filtered(filters)
     return session.frame(
         f"SELECT * EXCLUDE (place) FROM ({rows}) ORDER BY created_at DESC, place DESC LIMIT ? OFFSET ?",
-        [*parameters, limit, offset],
+        [*parameters, checked_number("limit", limit), checked_number("offset", offset)],
     )
 
 
@@ -107,12 +108,14 @@ def rank_chains(session: Session, filters: dict[str, Any], n: int) -> pl.DataFra
                * EXCLUDE (badness, place)
         FROM distinct_ones QUALIFY rank <= ? ORDER BY {group}, rank
         """,
-        [sorted(HIGHER_IS_BETTER), *parameters, sorted(HIGHER_IS_BETTER | LOWER_IS_BETTER), n],
+        [sorted(HIGHER_IS_BETTER), *parameters, sorted(HIGHER_IS_BETTER | LOWER_IS_BETTER), checked_number("n", n)],
     )
 
 
 def _filtered(filters: dict[str, Any]) -> tuple[str, list[Any]]:
-    columns = {"target": "x.target"}
+    columns = {"target": "x.target", "metric": "lower(p.metric)"}
+    if filters.get("metric") is not None:
+        filters = {**filters, "metric": filters["metric"].lower()}
     asked = {columns.get(name, f"p.{name}"): value for name, value in filters.items() if value is not None}
     where = f"WHERE {' AND '.join(f'{column} = ?' for column in asked)}" if asked else ""
     return f"{_CHAINS} {where}", list(asked.values())

@@ -130,6 +130,19 @@ class GcReport:
     kept: tuple[str, ...]
 
 
+LONGEST_GRACE_HOURS = 1_000_000
+"""The longest grace period that can be asked for."""
+
+
+def grace_of(hours: float) -> timedelta:
+    """The grace period of so many hours; `InvalidInputError` when that is none."""
+    if not 0 <= hours <= LONGEST_GRACE_HOURS:
+        raise InvalidInputError(
+            f"The grace period must be a number of hours between 0 and {LONGEST_GRACE_HOURS}, not {hours:g}."
+        )
+    return timedelta(hours=hours)
+
+
 def plan(session: Session, files: ArtifactFiles, grace: timedelta) -> GcPlan:
     """Find what is garbage now; nothing is changed.
 

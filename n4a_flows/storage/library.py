@@ -299,8 +299,8 @@ class PipelineLibrary:
         Parameters
         ----------
         import_path
-            A file that `export_template` or `export_pipeline_config` wrote, or a folder with `pipeline.json` and `metadata.json`.
-            `.json` is appended when nothing is there and it has no suffix.
+            A file that `export_template` or `export_pipeline_config` wrote, a definition in JSON or YAML, or a folder with
+            `pipeline.json` and `metadata.json`. `.json` is appended when there is only a file of that name.
         category
             Where it goes; None keeps the category that the file says.
         name
@@ -322,7 +322,8 @@ class PipelineLibrary:
             When the name or the category is no plain name.
         """
         path = Path(os.path.abspath(import_path))
-        found = read_foreign(path if path.exists() else exports.output_file(path, SUFFIX))
+        whole = exports.output_file(path, SUFFIX)
+        found = read_foreign(whole if whole.exists() and not path.exists() else path)
         said = {
             "name": found.name if name is None else name,
             "category": found.category if category is None else checked_category(category),

@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 from n4a_flows.storage.clock import now
+from n4a_flows.storage.errors import InvalidInputError
 from n4a_flows.storage.late_polars import pl
 from n4a_flows.storage.records import require
 from n4a_flows.storage.session import Session
@@ -13,6 +14,7 @@ from n4a_flows.storage.session import Session
 
 def create(session: Session, name: str, description: str, color: str) -> str:
     """Add a project."""
+    _refuse_taken(session, name)
     project_id, moment = str(uuid.uuid4()), now()
     row = {"project_id": project_id, "name": name, "description": description, "color": color}
     session.append("projects", {**row, "created_at": moment, "updated_at": moment})
@@ -32,6 +34,8 @@ def by(session: Session, column: str, value: str) -> dict[str, Any] | None:
 def update(session: Session, project_id: str, name: str, description: str, color: str) -> None:
     """Change a project."""
     require(session, "projects", project_id)
+    if not session.rows("SELECT 1 FROM projects WHERE project_id = ? AND name = ?", [project_id, name]):
+        _refuse_taken(session, name)
     columns = {"name": name, "description": description, "color": color, "updated_at": now()}
     session.amend("projects", "project_id", project_id, columns)
 
@@ -50,3 +54,8 @@ def assign(session: Session, run_id: str, project_id: str | None) -> None:
     if project_id is not None:
         require(session, "projects", project_id)
     session.amend("runs", "run_id", run_id, {"project_id": project_id})
+
+
+def _refuse_taken(session: Session, name: str) -> None:
+    if by(session, "name", name) is not None:
+        raise InvalidInputError(f"There is a project {name!r} already: take another name, or use that one.")

@@ -9,6 +9,7 @@ from n4a_flows.storage import chains
 from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
 from n4a_flows.storage.json_values import from_json
 from n4a_flows.storage.late_polars import pl
+from n4a_flows.storage.pages import checked_number
 from n4a_flows.storage.schema import ARROW_SCHEMAS, COLUMNS
 from n4a_flows.storage.session import Session
 
@@ -61,7 +62,7 @@ def list_runs(
         parameters += [dataset] * 4
     return session.frame(
         f"SELECT * FROM runs{_where(filters)} ORDER BY created_at DESC, rowid DESC LIMIT ? OFFSET ?",
-        [*parameters, limit, offset],
+        [*parameters, checked_number("limit", limit), checked_number("offset", offset)],
     )
 
 
@@ -111,9 +112,11 @@ def query_predictions(
             f"Unknown filter {unknown[0]!r}: predictions are filtered by run_id, {', '.join(_PREDICTION_FILTERS)}."
         )
     conditions, parameters = prediction_filters(filters, run_id)
-    page = "" if limit is None else " LIMIT ?"
-    page += " OFFSET ?" if offset else ""
-    parameters += [number for number, asked in ((limit, limit is not None), (offset, bool(offset))) if asked]
+    page = ""
+    for name, number in (("limit", limit), ("offset", offset or None)):
+        if number is not None:
+            page += f" {name.upper()} ?"
+            parameters.append(checked_number(name, number))
     return session.frame(
         f"SELECT * FROM predictions{_where(conditions)} ORDER BY created_at DESC, rowid DESC{page}", parameters
     )
@@ -156,6 +159,7 @@ def top_predictions(
             raise InvalidInputError(
                 f"Invalid {role} column {column!r}: use a column of predictions, for example val_score or dataset_name."
             )
+    n = checked_number("n", n)
     conditions, parameters = _equal(filters)
     where = _where(conditions)
     if ascending is None:
@@ -191,7 +195,6 @@ def _best_of_groups(
     order = f"{best_first('predictions', metric, ascending)}, rowid"
     best, at_least = ("min", "<=") if ascending else ("max", ">=")
     finite = f" FILTER (isfinite({metric}))" if _is_number(metric) else ""
-    n = int(n)
     # Sorting whole groups takes long: the n-th best value of each is found first, and only what is as good is sorted.
     leaders = f"{best}({metric}, {min(max(1, n), _MOST_LEADERS)}){finite} AS leaders"
     found = (
@@ -273,17 +276,22 @@ def top_chains(
         ascending = _ascending_of(session, rows, parameters) if known is None else ascending_for(known)
     return session.frame(
         f"SELECT * FROM v_chain_summary{_where(conditions)} ORDER BY {best_first('chains', column, ascending)}, chain_id LIMIT ?",
-        [*parameters, n],
+        [*parameters, checked_number("n", n)],
     )
 
 
 def best_chain(session: Session, dataset_name: str, target: str | None, metric: str | None, run_id: str | None) -> str:
     """The chain of the completed pipeline with the best pooled out-of-fold score."""
     filters, parameters = _equal(
-        {"p.dataset_name": dataset_name, "x.target": target, "p.metric": metric, "p.run_id": run_id}
+        {
+            "p.dataset_name": dataset_name,
+            "x.target": target,
+            "lower(p.metric)": metric and metric.lower(),
+            "p.run_id": run_id,
+        }
     )
     found = session.rows(
-        "SELECT c.chain_id, p.metric, p.best_val, x.target FROM pipelines p JOIN chains c USING (pipeline_id) "
+        "SELECT c.chain_id, lower(p.metric), p.best_val, x.target FROM pipelines p JOIN chains c USING (pipeline_id) "
         "LEFT JOIN chain_context x USING (chain_id)"
         + _where([*filters, "p.status = 'completed'", "isfinite(p.best_val)"])
         + " ORDER BY c.created_at, c.rowid",
@@ -302,9 +310,9 @@ def best_chain(session: Session, dataset_name: str, target: str | None, metric: 
                 f"The best chain of {dataset_name!r} cannot be named, for its chains differ in {name} "
                 f"({', '.join(sorted(map(str, values)))}): say which {name}."
             )
-    name = str(found[0][1]).lower()
+    name = str(found[0][1])
     if name not in HIGHER_IS_BETTER | LOWER_IS_BETTER:
-        raise InvalidInputError(f"Whether more or less {found[0][1]!r} is better is not known: name the chain instead.")
+        raise InvalidInputError(f"Whether more or less {name!r} is better is not known: name the chain instead.")
     better = max if name in HIGHER_IS_BETTER else min
     return str(better(found, key=lambda row: row[2])[0])
 

@@ -104,11 +104,11 @@ def begin_pipeline(
 
 
 def end(session: Session, table: str, identity: str, status: str, **columns: Any) -> None:
-    """Set the status, the time and further columns of a run or pipeline."""
+    """Set the status, the time and further columns of a run or pipeline; an error that it had before goes."""
     require(session, table, identity)
     if "summary" in columns:
         columns["summary"] = to_json(columns["summary"], "run's summary")
-    session.amend(table, _KEYS[table], identity, {"status": status, "completed_at": now(), **columns})
+    session.amend(table, _KEYS[table], identity, {"status": status, "completed_at": now(), "error": None, **columns})
     if table == "runs":
         session.tell(logger, "Run %s %s%s", identity, status, f": {columns['error']}" if "error" in columns else "")
 

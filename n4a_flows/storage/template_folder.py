@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from n4a_flows.storage.durable_files import sync_folder
-from n4a_flows.storage.errors import InvalidInputError, MissingFileError
+from n4a_flows.storage.errors import InvalidInputError, MissingFileError, WorkspaceError
 from n4a_flows.storage.templates import (
     DEFINITION,
     SUFFIX,
@@ -95,7 +95,15 @@ class TemplateFolder:
         ------
         TemplateError
             When one of the folders is a link.
+        WorkspaceError
+            When one of them cannot be read.
         """
+        try:
+            return self._places()
+        except OSError as error:
+            raise WorkspaceError(f"The library {self.root} cannot be read: {error.strerror}.") from error
+
+    def _places(self) -> list[Place]:
         if self.root.is_symlink():
             refuse_link(self.root)
         if not self.root.is_dir():

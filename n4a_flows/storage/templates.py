@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import Any, NoReturn
 
+from n4a_flows.storage import definition_files
 from n4a_flows.storage.clock import now
+from n4a_flows.storage.definition_files import SUFFIXES
 from n4a_flows.storage.errors import InvalidInputError, MissingFileError, TemplateError
 from n4a_flows.storage.json_values import from_json, to_json
 
@@ -158,7 +160,7 @@ def _as_json(value: Any, where: str) -> Any:
 
 
 def read_foreign(path: Path) -> Template:
-    """The template in a file or folder that lies anywhere; a file may hold nothing but a definition.
+    """The template in a file or folder that lies anywhere; a file may hold nothing but a definition, and be YAML.
 
     Raises
     ------
@@ -172,7 +174,7 @@ def read_foreign(path: Path) -> Template:
             raise MissingFileError(f"There is no template in the folder {path}: it holds no {DEFINITION}.")
         return of_folder(path, None)
     try:
-        return of_file(path, path.read_bytes())
+        return _of_document(path, _parsed_foreign(path, path.read_bytes()))
     except FileNotFoundError as error:
         raise MissingFileError(f"There is no template {path}: check the path.") from error
     except OSError as error:
@@ -202,8 +204,11 @@ def refuse_link(path: Path) -> NoReturn:
 
 def of_file(path: Path, data: bytes) -> Template:
     """The template in the bytes of a file; `TemplateError` when they are none."""
-    document = _parsed(path, data)
-    name = path.name.removesuffix(SUFFIX)
+    return _of_document(path, _parsed(path, data))
+
+
+def _of_document(path: Path, document: Any) -> Template:
+    name = path.stem if path.suffix.lower() in SUFFIXES else path.name
     if isinstance(document, dict) and "definition" in document:
         return _template(path, _metadata(path, document, name), document["definition"])
     if isinstance(document, list) or (isinstance(document, dict) and {"pipeline", "steps"} & set(document)):
@@ -251,6 +256,13 @@ def _parsed(path: Path, data: bytes) -> Any:
         return from_json(data.decode())
     except (ValueError, RecursionError) as error:
         raise _damaged(path, f"it is no JSON ({error})") from error
+
+
+def _parsed_foreign(path: Path, data: bytes) -> Any:
+    try:
+        return definition_files.parsed(data)
+    except ValueError as error:
+        raise _damaged(path, f"it is neither JSON nor YAML ({error})") from error
 
 
 def _damaged(path: Path, why: str) -> TemplateError:

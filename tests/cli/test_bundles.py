@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,3 +56,19 @@ def test_import_brings_the_chain_in_once(command: Command, bundle: Path, tmp_pat
     with WorkspaceStore(workspace) as store:
         assert store.get_alias("meat/fat/champion") == report["chain_id"]
         assert store.replay_chain("meat/fat/champion", spectra.X[:3], spectra.axis).shape == (3,)
+
+
+def test_a_name_that_cannot_be_an_alias_is_refused_before_anything_comes_in(
+    command: Command, bundle: Path, tmp_path: Path
+) -> None:
+    assert "cannot be an alias" in command("import", bundle, "-w", tmp_path / "ws", "--alias", "bad alias//x", code=1)
+    assert not (tmp_path / "ws").exists(), "no workspace is made for it"
+
+
+def test_a_bundle_whose_name_is_no_utf8_comes_in(command: Command, bundle: Path, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"m\xfcller.n4a")
+    odd.write_bytes(bundle.read_bytes())
+    assert json.loads(command("inspect", odd, "--json"))["target"] == "fat"
+    command("import", odd, "-w", tmp_path / "ws", "--alias", "meat/fat")
+    with WorkspaceStore(tmp_path / "ws") as store:
+        assert store.alias_history("meat/fat")["note"].to_list() == ["imported from m\\udcfcller.n4a"]

@@ -108,6 +108,20 @@ def test_train_predict_and_export(command: Callable[..., str], tmp_path: Path, m
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("pls.json", '[\n\t{"class": "%s", "params": {"n_components": 2, "tol": 1e-05}}\n]\n'),
+        ("pls.yaml", "- class: %s\n  params: {n_components: 2, tol: 1e-05}\n"),
+    ],
+)
+def test_numbers_of_a_definition_are_numbers(command: Callable[..., str], tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text % "sklearn.cross_decomposition.PLSRegression")
+    command("train", "tecator", "-t", "fat", "-p", tmp_path / name, "-w", tmp_path / "ws")
+    with WorkspaceStore(tmp_path / "ws") as store:
+        assert '"tol": 1e-05' in store.list_pipelines()["expanded_config"].item()
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["nowhere.csv", "--target", "fat", "--pipeline", "pls.yaml"], "nowhere.csv"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +40,29 @@ def test_templates_are_added_listed_shown_and_deleted(command: Command, workspac
     assert "PLSRegression" in command("library", "show", "plain pls", "-w", workspace)
     assert "deleted" in command("library", "delete", "plain pls", "-w", workspace)
     assert "raw_pls" in command("library", "show", "plain pls", "-w", workspace, code=1)
+
+
+def test_a_definition_in_yaml_is_added(command: Command, workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "pls.yaml").write_text(f"- model: {{class: {PLS[0]}, params: {{tol: 1e-06}}}}\n")
+    command("library", "add", tmp_path / "pls.yaml", "-w", workspace)
+    shown = json.loads(command("library", "show", "pls", "-w", workspace, "--json"))
+    assert shown["definition"] == [{"model": {"class": PLS[0], "params": {"tol": 1e-06}}}]
+
+
+def test_a_workspace_that_cannot_be_looked_at_is_one_line(command: Command, tmp_path: Path) -> None:
+    for words in (("library", "list"), ("library", "show", "snv_pls"), ("top",), ("gc",)):
+        assert "cannot be read" in command(*words, "-w", tmp_path / ("x" * 300), code=1)
+
+
+@pytest.mark.parametrize("words", [("library", "list"), ("library", "list", "--json")])
+def test_a_reader_that_has_seen_enough_is_no_error(words: tuple[str, ...], tmp_path: Path) -> None:
+    command = [Path(sys.executable).with_name("n4a-flows"), *words]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        assert running.stderr.read() == b""
+    assert running.returncode == 141
 
 
 def test_a_pipeline_becomes_a_template(command: Command, workspace: Path) -> None:

@@ -61,6 +61,19 @@ def test_chains_and_runs_are_listed(command: Command, recorded: Recorded) -> Non
     command("runs", "--status", "odd", "-w", recorded.workspace, code=2)
 
 
+def test_a_number_that_nobody_has_is_one_line(command: Command, recorded: Recorded) -> None:
+    for words in (("chains",), ("runs",), ("top",)):
+        said = command(*words, "-n", 10**20, "-w", recorded.workspace, code=1)
+        assert "must be a whole number of at least 0" in said
+        assert "SELECT" not in said
+        command(*words, "-n", -1, "-w", recorded.workspace, code=2)
+
+
+def test_top_takes_the_metric_in_any_case(command: Command, recorded: Recorded) -> None:
+    (best,) = json.loads(command("top", "-n", 1, "--metric", "RMSE", "-w", recorded.workspace, "--json"))
+    assert best["chain_id"] == recorded.chain_id
+
+
 def test_show_takes_ids_beginnings_and_aliases(command: Command, recorded: Recorded) -> None:
     def document(name: str) -> dict[str, Any]:
         shown: dict[str, Any] = json.loads(command("show", name, "-w", recorded.workspace, "--json"))

@@ -63,6 +63,13 @@ def test_gc_shows_its_plan_and_carries_it_out(run: Run, workspace: Path) -> None
     assert not files[0].exists()
 
 
+@pytest.mark.parametrize("hours", ["inf", "nan", "1e12", "-1"])
+def test_a_grace_that_is_no_time_is_one_line(run: Run, workspace: Path, hours: str) -> None:
+    refused = run("gc", "-w", workspace, "--grace", hours)
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1)
+    assert "grace period" in refused.stderr
+
+
 def test_vacuum_says_what_it_did(run: Run, workspace: Path) -> None:
     dry = json.loads(run("vacuum", "-w", workspace, "--min-dead-share", "0", "--dry-run", "--json").stdout)
     assert (dry["compacted"], dry["bytes_after"]) == (False, dry["bytes_before"])
@@ -98,7 +105,8 @@ def test_retention_shows_its_plan_and_carries_it_out(run: Run, workspace: Path) 
             store.complete_run(store.begin_run(name, {}, []), {})
     dry = run("retain", "-w", workspace, "--last-runs", "1", "--dry-run")
     assert (dry.returncode, "older" in dry.stdout, "newer" in dry.stdout) == (0, True, False)
-    assert run("retain", "-w", workspace).returncode == 1, "a policy without rules keeps nothing"
+    refused = run("retain", "-w", workspace)
+    assert (refused.returncode, "has no rule" in refused.stderr) == (1, True)
     done = json.loads(run("retain", "-w", workspace, "--last-runs", "1", "--json").stdout)
     assert (done["plan"]["runs"], done["report"]["removed_runs"]) == (1, 1)
     assert WorkspaceStore(workspace).list_runs()["name"].to_list() == ["newer"]

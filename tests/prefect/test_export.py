@@ -148,6 +148,15 @@ def test_template_training_export_and_template_again(block: WorkspaceStoreBlock,
     assert chains[0].digest == chains[1].digest
 
 
+def test_a_dot_in_a_file_name_is_no_suffix(block: WorkspaceStoreBlock, trained: Any, chain: str) -> None:
+    block.export_folders.append("memory://lab/dots")
+    for folder in ("", "memory://lab/dots/"):
+        for what, name in (("run", "fat v1.2.yaml"), ("chain", "fat v1.2.n4a")):
+            said = {"what": what, what: trained.run_id if what == "run" else chain}
+            summary = export(block, ExportOptions(**said, file_name=f"{folder}fat v1.2"))
+            assert summary.path.name == name if folder == "" else str(summary.path).endswith(name)
+
+
 def test_other_kinds_stay_in_the_exports_folder_too(block: WorkspaceStoreBlock, trained: Any) -> None:
     asked: list[dict[str, Any]] = [
         {"what": "run", "run": trained.run_id},
@@ -181,6 +190,8 @@ def test_an_option_that_does_not_fit_is_refused(options: dict[str, Any], said: s
         ({"template": "raw_pls"}, InvalidInputError, "'template' says nothing.*a chain"),
         ({"what": "run"}, InvalidInputError, "Say which run"),
         ({"what": "pipeline", "pipeline": "no-such"}, UnknownIdError, "no-such"),
+        ({"what": "predictions", "run": "no-such"}, UnknownIdError, "No run has the id 'no-such'"),
+        ({"what": "predictions", "pipeline": "no-such"}, UnknownIdError, "No pipeline has the id 'no-such'"),
         ({"what": "template", "template": "no such"}, MissingFileError, "raw_pls"),
         ({"what": "template", "template": "../x"}, InvalidInputError, "name of a template"),
     ],

@@ -244,8 +244,15 @@ def test_a_plan_that_is_not_true_any_more_is_not_applied(block: WorkspaceStoreBl
     assert files(block) == before
 
 
+@pytest.mark.parametrize("hours", [float("inf"), float("nan"), 1e12, -1])
+def test_a_grace_that_is_no_time_is_refused_by_the_form(hours: float) -> None:
+    with pytest.raises(ValueError, match="grace_hours"):
+        MaintenanceOptions(grace_hours=hours)
+
+
 def test_a_policy_that_keeps_nothing_fails_before_anything_goes(block: WorkspaceStoreBlock, trained: list[str]) -> None:
-    with pytest.raises(ValueError, match="would remove every run"):
-        maintain(block, MaintenanceOptions(retention=RetentionOptions()))
+    for rules, said in ((RetentionOptions(), "no rule"), (RetentionOptions(last_runs=0), "would remove every run")):
+        with pytest.raises(ValueError, match=said):
+            maintain(block, MaintenanceOptions(retention=rules))
     with WorkspaceStore(block.path) as store:
         assert store.list_runs().height == len(trained)

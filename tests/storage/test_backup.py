@@ -146,6 +146,15 @@ def test_where_a_backup_cannot_go(store: WorkspaceStore, tmp_path: Path, target:
     assert names_in(tmp_path / "ws") == ["a"]
 
 
+def test_a_folder_whose_name_is_no_utf8_is_refused(store: WorkspaceStore, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"m\xfcller")
+    store.backup(tmp_path / "backup")
+    for refused in (lambda: store.backup(odd), lambda: WorkspaceStore.restore(tmp_path / "backup", odd)):
+        with pytest.raises(InvalidInputError, match=r"m\\udcfcller is no UTF-8"):
+            refused()
+    assert not odd.exists()
+
+
 def test_another_workspace_never_replaces_a_backup(store: WorkspaceStore, tmp_path: Path) -> None:
     fill(store, "a")
     store.backup(tmp_path / "backup")

@@ -325,6 +325,25 @@ def test_a_chain_that_was_trimmed_away_comes_back_with_its_bundle(
     assert other.import_bundle(bundle).chain_id == again.chain_id
 
 
+def test_a_dot_in_a_name_is_no_suffix_and_the_suffix_says_the_format(home: WorkspaceStore, tmp_path: Path) -> None:
+    assert home.export_chain("fat", tmp_path / "fat v1.2").name == "fat v1.2.n4a"
+    assert home.export_chain("fat", tmp_path / "fat v1.3").name == "fat v1.3.n4a"
+    assert home.export_chain("fat", tmp_path / "fat v1.2", format="n4a.py").name == "fat v1.2.n4a.py"
+    with pytest.raises(InvalidInputError, match="ends as a script"):
+        home.export_chain("fat", tmp_path / "fat.n4a.py")
+    assert len(list(tmp_path.glob("fat*"))) == 3
+
+
+def test_a_name_that_is_no_utf8_is_recorded_as_well_as_it_can_be(
+    bundle: Path, other: WorkspaceStore, tmp_path: Path
+) -> None:
+    odd = tmp_path / os.fsdecode(b"m\xfcller.n4a")
+    odd.write_bytes(bundle.read_bytes())
+    report = other.import_bundle(odd)
+    assert other.get_chain(report.chain_id) is not None
+    assert other.list_runs()["name"].to_list() == ["import of m\\udcfcller.n4a"]
+
+
 def test_exporting_what_is_not_there(store: WorkspaceStore, tmp_path: Path) -> None:
     with pytest.raises(UnknownIdError):
         store.export_chain("no-such-chain", tmp_path / "x")

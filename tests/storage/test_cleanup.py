@@ -186,6 +186,25 @@ def test_trimming_leaves_alone_what_an_alias_names(store: WorkspaceStore) -> Non
     assert store.check("full").ok
 
 
+def test_trimming_takes_only_winners_that_there_are(store: WorkspaceStore) -> None:
+    run_id, other = (store.begin_run(name, {}, []) for name in "ab")
+    model = store.save_artifact("model", "str", "m", "joblib")
+    chain_of(store, run_id, model)
+    chain_of(store, other, model)
+    winner, elsewhere = (str(store.list_pipelines(of)["pipeline_id"].item()) for of in (run_id, other))
+    with pytest.raises(InvalidInputError, match="a list of ids"):
+        store.cleanup_transient_artifacts(run_id, "d", winner)
+    for of, dataset, winners, said in (
+        ("no-run", "d", [], "No run"),
+        (run_id, "d", [winner, "no-pipeline"], "no-pipeline"),
+        (run_id, "d", [elsewhere], elsewhere),
+        (run_id, "other set", [winner], winner),
+    ):
+        with pytest.raises(UnknownIdError, match=said):
+            store.cleanup_transient_artifacts(of, dataset, winners)
+    assert store.load_artifact(model) == "model"
+
+
 def test_exports_hold_what_the_store_does(store: WorkspaceStore, tmp_path: Path) -> None:
     run_id = store.begin_run("nightly", {"folds": 5}, ["made up"])
     pipeline_id = record_pipeline(store, run_id, "p")
@@ -242,6 +261,13 @@ def test_chain_summaries_are_averages_over_the_folds(store: WorkspaceStore) -> N
 def test_projects_hold_runs(store: WorkspaceStore) -> None:
     project = store.get_or_create_project("wheat")
     assert store.get_or_create_project("wheat") == project
+    with pytest.raises(InvalidInputError, match="'wheat' already"):
+        store.create_project("wheat")
+    maize = store.create_project("maize")
+    with pytest.raises(InvalidInputError, match="'wheat' already"):
+        store.update_project(maize, "wheat")
+    store.update_project(maize, "maize", "keeps its name")
+    store.delete_project(maize)
     run_id = store.begin_run("r", {}, [])
     store.set_run_project(run_id, project)
     assert store.list_runs(project_id=project).height == 1

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 import yaml
 
-from n4a_flows.storage import WorkspaceStore, queries
+from n4a_flows.storage import PipelineLibrary, WorkspaceStore, queries
 from n4a_flows.storage.errors import InvalidInputError, StoreClosedError, WorkspaceError
 
 ODD = {
@@ -26,6 +26,8 @@ ODD = {
     "nothing": None,
     "number": 1e300,
 }
+
+PLS = "sklearn.cross_decomposition.PLSRegression"
 
 
 def predict(store: WorkspaceStore, pipeline_id: str, fold: str, **arrays: Any) -> str:
@@ -58,6 +60,25 @@ def test_json_and_yaml_give_back_what_was_recorded(store: WorkspaceStore, tmp_pa
     assert document["summary"]["of"] == [1.5, math.inf]
     [pipeline] = document["pipelines"]
     assert pipeline["chains"][0]["steps"] == [{"step_idx": 0, "note": ODD["lines"]}]
+
+
+def test_a_dot_in_a_name_is_no_suffix(store: WorkspaceStore, tmp_path: Path) -> None:
+    run_id = store.begin_run("r", {}, [])
+    pipeline_id = store.begin_pipeline(run_id, "p", [PLS], {}, "d", "h")
+    library = PipelineLibrary(store.workspace_path)
+    library.save_template([PLS], "pls")
+    for write, suffix in (
+        (lambda path: store.export_run(run_id, path), ".yaml"),
+        (lambda path: store.export_predictions_parquet(path), ".parquet"),
+        (lambda path: store.export_pipeline_config(pipeline_id, path), ".json"),
+        (lambda path: library.export_template("pls", path, "general"), ".json"),
+    ):
+        assert write(tmp_path / "fat v1.2").name == f"fat v1.2{suffix}"
+        assert write(tmp_path / f"fat v1.2{suffix}").name == f"fat v1.2{suffix}"
+        assert write(tmp_path / f"FAT{suffix.upper()}").name == f"FAT{suffix.upper()}"
+    assert store.export_run(run_id, tmp_path / "r.yml").name == "r.yml"
+    library.import_template(tmp_path / "fat v1.2", name="again")
+    assert library.load_template("again") == [PLS]
 
 
 # ---------------------------------------------------------------------- Parquet

@@ -74,6 +74,16 @@ def test_chains_are_ranked_by_pooled_score_within_dataset_target_and_metric(stor
     assert store.best_chain("meat", "fat", "rmse") == good
 
 
+def test_a_metric_is_found_in_upper_and_lower_case(store: WorkspaceStore) -> None:
+    _, _, first = trained(store, 2.0)
+    _, _, second = trained(store, 3.0, metric="RMSE", size=9)
+    for metric in ("RMSE", "rmse"):
+        assert store.rank_chains(metric=metric)["chain_id"].to_list() == [first, second]
+        assert store.list_chains(metric=metric)["chain_id"].to_list() == [second, first]
+        assert store.best_chain("meat", "fat", metric) == first
+    assert store.best_chain("meat", "fat") == first, "it is one metric"
+
+
 def test_chains_are_listed_the_newest_first_with_their_aliases(store: WorkspaceStore) -> None:
     run_id, _, first = trained(store, 2.0)
     _, _, second = trained(store, 3.0, size=9)

@@ -22,7 +22,9 @@ from n4a_flows.storage.errors import (
     TemplateError,
     TemplateExistsError,
     UnknownIdError,
+    WorkspaceError,
 )
+from n4a_flows.storage.template_folder import find_template
 from n4a_flows.training import PipelineRunner, expand
 
 PLS = {"class": "sklearn.cross_decomposition.PLSRegression", "params": {"n_components": 4}}
@@ -432,6 +434,24 @@ def test_a_template_travels_as_one_file(library: PipelineLibrary, tmp_path: Path
         other.import_template(tmp_path / "nowhere.json")
     with pytest.raises(MissingFileError, match=r"pipeline\.json"):
         other.import_template(tmp_path / "out")
+
+
+def test_a_definition_in_yaml_becomes_a_template(library: PipelineLibrary, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("- model:\n    class: x.PLS\n    params: {tol: 1e-06, name: '1e-06'}\n")
+    library.import_template(tmp_path / "mine.yaml")
+    assert library.load_template("mine") == [{"model": {"class": "x.PLS", "params": {"tol": 1e-06, "name": "1e-06"}}}]
+    (tmp_path / "steps.yml").write_text("steps: [x.PLS]\n")
+    library.import_template(tmp_path / "steps.yml")
+    assert library.load_template("steps") == {"steps": ["x.PLS"]}
+    for text in ("[: {", "when: 2024-01-01", "- when: 2024-01-01", "&a [*a]", "just text"):
+        (tmp_path / "broken.yaml").write_text(text)
+        with pytest.raises(TemplateError, match=r"broken\.yaml is damaged"):
+            library.import_template(tmp_path / "broken.yaml")
+
+
+def test_a_library_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match="cannot be read"):
+        find_template(tmp_path / ("x" * 300), "snv_pls")
 
 
 def test_a_folder_of_nirs4all_is_imported_and_copied(library: PipelineLibrary, tmp_path: Path) -> None:

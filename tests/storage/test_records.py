@@ -47,6 +47,17 @@ def test_a_run_from_begin_to_end(store: WorkspaceStore) -> None:
     assert store.get_run("unknown") is None
 
 
+def test_what_is_completed_after_all_has_no_error_any_more(store: WorkspaceStore, pipeline_id: str) -> None:
+    run_id = store.begin_run("second try", {}, [])
+    store.fail_run(run_id, "boom")
+    store.complete_run(run_id, {})
+    store.fail_pipeline(pipeline_id, "boom")
+    store.complete_pipeline(pipeline_id, 1.0, None, "rmse", 1)
+    for row in (store.get_run(run_id), store.get_pipeline(pipeline_id)):
+        assert row is not None
+        assert (row["status"], row["error"]) == ("completed", None)
+
+
 @pytest.mark.parametrize(
     ("dataset", "found"), [("tecator", 1), ("nirsoil", 1), ("tecator_2", 1), ("teca", 0), ("name", 0)]
 )
@@ -214,6 +225,25 @@ def test_predictions_are_filtered_and_paged(store: WorkspaceStore, pipeline_id: 
     assert store.delete_prediction(store.query_predictions(fold_id="fold_2")["prediction_id"][0]) is True
     assert store.delete_prediction("gone") is False
     assert store.query_predictions().height == 3
+
+
+@pytest.mark.parametrize("number", [-1, 10**20, 1.5])
+def test_a_page_that_cannot_be_is_refused(store: WorkspaceStore, number: int) -> None:
+    for verb in (
+        lambda: store.query_predictions(limit=number),
+        lambda: store.query_predictions(offset=number),
+        lambda: store.list_runs(limit=number),
+        lambda: store.list_runs(offset=number),
+        lambda: store.top_predictions(number),
+        lambda: store.top_predictions(number, group_by="model_name"),
+        lambda: store.list_chains(limit=number),
+        lambda: store.list_chains(offset=number),
+        lambda: store.rank_chains(number),
+        lambda: store.query_top_chains(n=number),
+    ):
+        with pytest.raises(InvalidInputError, match="must be a whole number of at least 0"):
+            verb()
+    assert store.list_runs(limit=0).height == store.top_predictions(0).height == 0
 
 
 def test_empty_tables_have_all_columns_and_can_be_written(store: WorkspaceStore, tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_what_an_alias_names_and_what_has_not_ended_stays(store: WorkspaceStore)
 def test_a_policy_that_leaves_nothing_must_say_so(store: WorkspaceStore) -> None:
     record(store, "running", {}, status="running")
     record(store, "only", {"a": 1.0}, age_days=5)
-    for policy in (RetentionPolicy(), RetentionPolicy(days=1), RetentionPolicy(last_runs=0)):
+    for policy in (RetentionPolicy(days=1), RetentionPolicy(last_runs=0)):
         with pytest.raises(InvalidInputError, match="would remove every run that has ended"):
             store.plan_retention(policy)
     assert names(store) == {"only", "running"}
@@ -126,6 +126,53 @@ def test_a_policy_that_leaves_nothing_must_say_so(store: WorkspaceStore) -> None
     assert names(store) == {"running"}
     with pytest.raises(InvalidInputError, match="days of a retention policy must be at least 0"):
         RetentionPolicy(days=-1)
+
+
+def test_a_policy_without_rules_is_refused_whatever_is_named_or_failed(store: WorkspaceStore) -> None:
+    for number in range(3):
+        record(store, f"night {number}", {f"p{number}": 1.0}, age_days=number)
+    record(store, "failed", {}, status="failed")
+    store.set_alias("d/champion", chain(store, "p2"))
+    with pytest.raises(InvalidInputError, match="last_runs, days, best_chains or failed_days"):
+        store.plan_retention(RetentionPolicy())
+    assert len(names(store)) == 4
+    apply(store, remove_everything=True)
+    assert names(store) == {"night 2"}
+
+
+def test_a_rule_for_failed_runs_alone_is_about_failed_runs_alone(store: WorkspaceStore) -> None:
+    for number in range(4):
+        record(store, f"night {number}", {f"p{number}": 1.0}, age_days=100 + number)
+    record(store, "failed today", {}, status="failed")
+    record(store, "failed before", {}, age_days=50, status="failed")
+    plan = store.plan_retention(RetentionPolicy(failed_days=7))
+    assert [item.name for item in plan.retired] == ["failed before"]
+    store.apply_retention(plan)
+    assert names(store) == {"night 0", "night 1", "night 2", "night 3", "failed today"}
+
+
+@pytest.mark.parametrize("policy", [{"days": 7}, {"days": 7, "failed_days": 7}, {"last_runs": 0, "failed_days": 7}])
+def test_what_is_only_named_or_failed_lately_is_not_what_a_rule_leaves(
+    store: WorkspaceStore, policy: dict[str, float]
+) -> None:
+    for number in range(4):
+        record(store, f"night {number}", {f"p{number}": 1.0}, age_days=100 + number)
+    store.set_alias("d/champion", chain(store, "p1"))
+    if "failed_days" in policy:
+        record(store, "failed today", {}, status="failed")
+    before = names(store)
+    with pytest.raises(InvalidInputError, match=r"every run that has ended .* but for what an alias names"):
+        store.plan_retention(RetentionPolicy(**policy))
+    apply(store, **policy, remove_everything=True)
+    assert names(store) == before - {"night 0", "night 2", "night 3"}
+
+
+def test_a_champion_that_is_among_the_best_is_left_by_that_rule(store: WorkspaceStore) -> None:
+    record(store, "worse", {"worse": 2.0}, age_days=9)
+    record(store, "best", {"best": 1.0}, age_days=9)
+    store.set_alias("d/champion", chain(store, "best"))
+    apply(store, best_chains=1)
+    assert names(store) == {"best"}
 
 
 def test_what_came_to_be_needed_since_the_plan_stays(store: WorkspaceStore) -> None:

@@ -17,6 +17,7 @@ from n4a_flows.storage.codecs import Trust
 from n4a_flows.storage.errors import BundleError, InvalidInputError
 from n4a_flows.storage.probes import Probe, ProbeReport
 from n4a_flows.storage.session import Session
+from n4a_flows.storage.texts import storable
 
 logger = logging.getLogger(__name__)
 
@@ -188,15 +189,16 @@ def _equal_chain(session: Session, digest: str | None, prepared: Prepared | None
 
 def _add(session: Session, files: ArtifactFiles, contents: BundleContents, prepared: Prepared) -> str:
     info, context, document = contents.info, contents.context, contents.document
+    file = storable(info.path.name)
     source = {
-        "file": info.path.name,
+        "file": file,
         "sha256": info.sha256,
         "origin": info.origin,
         "chain_id": info.chain_id,
         "exported_at": info.exported_at,
     }
     dataset = info.dataset_name or ""
-    name = f"import of {info.path.name}"
+    name = f"import of {file}"
     run_id = records.begin_run(session, name, {"imported_from": source}, [dataset] if dataset else [], None)
     pipeline_id = records.begin_pipeline(session, run_id, name, {"imported_from": source}, [], dataset, "")
     places = referenced_artifacts(*(document[key] for key in ("steps", "fold_artifacts", "shared_artifacts")))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
-from pathlib import Path
 from pprint import pformat
 from typing import Any
 
@@ -15,20 +13,11 @@ from n4a_flows.storage.bundles import requirements
 from n4a_flows.storage.chain_replay import ChainPackage, lane_keys, lane_weights, model_artifact, step_artifacts
 from n4a_flows.storage.errors import BundleError
 from n4a_flows.storage.folds import normalize_fold_key
-from n4a_flows.storage.places import on_this_machine
 from n4a_flows.storage.step_types import operator_type
 
 SUFFIX = ".n4a.py"
 _BEGIN, _END = "# <chain>\n", "# </chain>\n"
 _JOBLIB_READS = frozenset({"joblib", "pickle", "cloudpickle"})
-
-
-def output_file(output_path: str | os.PathLike[str]) -> Path:
-    """The absolute path of a script, made to end with `.n4a.py`."""
-    path = on_this_machine(output_path)
-    if path.name.endswith(SUFFIX):
-        return path
-    return path.with_name(path.name.removesuffix(".n4a") + SUFFIX)
 
 
 def to_script(package: ChainPackage) -> bytes:

@@ -163,7 +163,7 @@ class ChainVerbs(StoreBase):
         dataset_name
             Only chains that were trained on this dataset.
         target, metric, run_id
-            Only chains that predict this property, were judged by this metric, or belong to this run.
+            Only chains that predict this property, were judged by this metric (in upper or lower case), or belong to this run.
 
         Returns
         -------
@@ -282,7 +282,7 @@ class ChainVerbs(StoreBase):
         Raises
         ------
         InvalidInputError
-            When there is no such score column, or `ascending` is left out and the chains differ in metric.
+            When there is no such score column, n is negative, or `ascending` is left out and the chains differ in metric.
 
         Examples
         --------

@@ -27,7 +27,8 @@ class FileVerbs(ReplayVerbs, PredictionVerbs):
         Parameters
         ----------
         output_path
-            `.n4a` is appended when it has no suffix, `.n4a.py` when it does not end so; parent folders are made.
+            `.n4a` is appended when it has no suffix (a number behind a dot is none), `.n4a.py` when it does not end so; parent
+            folders are made.
         format
             `"n4a"`: a bundle with all artifacts of the chain, its probe and its limits, for `import_bundle` of another workspace
             and for nirs4all. Where nirs4all would predict something else, its loader refuses the bundle, and a warning says why.
@@ -46,7 +47,7 @@ class FileVerbs(ReplayVerbs, PredictionVerbs):
         ReplayError
             When the chain names no model, or a fold of it lacks a step.
         InvalidInputError
-            When the format is unknown.
+            When the format is unknown, or a bundle is called `.n4a.py`.
 
         Examples
         --------
@@ -57,16 +58,16 @@ class FileVerbs(ReplayVerbs, PredictionVerbs):
         """
         if format not in bundles.FORMATS:
             raise InvalidInputError(f"Unknown bundle format {format!r}: use 'n4a' or 'n4a.py'.")
+        path = exports.chain_file(output_path, format)
         with self._reading("export_chain") as session:
             chain_id = aliases.resolve(session, chain_id)
             package = collecting.whole_chain(session, self._files, chain_id)
         if format == "n4a":
-            path = exports.output_file(output_path, ".n4a")
             data = writer.to_bundle(package)
             reader.verify_bytes(data, path)
             return _told("chain", chain_id, exports.write_file(path, data))
         data = script.to_script(package)
-        return _told("chain", chain_id, exports.write_file(script.output_file(output_path), data))
+        return _told("chain", chain_id, exports.write_file(path, data))
 
     def import_bundle(
         self,

@@ -62,6 +62,11 @@ class FindingVerbs(StoreBase):
         chain_id, pipeline_id, run_id, name (of the pipeline), dataset_name, target, task_type, metric, best_val (of all out-of-fold
         predictions together) and best_test in units of the metric, pipeline_status, digest, aliases (a list or null), created_at.
 
+        Raises
+        ------
+        InvalidInputError
+            When a number of the page is negative or no whole number.
+
         Examples
         --------
         >>> store.list_chains(target="fat").select("dataset_name", "metric", "aliases").rows()
@@ -93,6 +98,11 @@ class FindingVerbs(StoreBase):
         Returns
         -------
         rank (from 1), then the columns of `list_chains`.
+
+        Raises
+        ------
+        InvalidInputError
+            When n is negative or no whole number.
 
         Examples
         --------

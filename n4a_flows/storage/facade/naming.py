@@ -67,7 +67,7 @@ class NamingVerbs(StoreBase):
             aliases.remove(session, name)
 
     def create_project(self, name: str, description: str = "", color: str = "#14b8a6") -> str:
-        """Add a project, a name for runs that belong together; returns its id."""
+        """Add a project, a name for runs that belong together; returns its id. `InvalidInputError` when the name is taken."""
         with self._writing("create_project") as session:
             return projects.create(session, name, description, color)
 
@@ -87,7 +87,7 @@ class NamingVerbs(StoreBase):
             return projects.by(session, "name", name)
 
     def update_project(self, project_id: str, name: str, description: str = "", color: str = "#14b8a6") -> None:
-        """Change a project; `UnknownIdError` for an unknown one."""
+        """Change a project; `UnknownIdError` for an unknown one, `InvalidInputError` when another one has the name."""
         with self._writing("update_project") as session:
             projects.update(session, project_id, name, description, color)
 

@@ -163,6 +163,11 @@ class PredictionVerbs(StoreBase):
 
         A text with `%` in it is a LIKE pattern.
 
+        Raises
+        ------
+        InvalidInputError
+            When limit or offset is negative or no whole number.
+
         Examples
         --------
         >>> store.query_predictions(model_class="%PLSRegression", partition="val")["fold_id"].sort().to_list()
@@ -211,7 +216,7 @@ class PredictionVerbs(StoreBase):
         Raises
         ------
         InvalidInputError
-            When a column does not exist.
+            When a column does not exist, or n is negative or no whole number.
 
         Examples
         --------

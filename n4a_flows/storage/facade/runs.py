@@ -144,6 +144,11 @@ class RunVerbs(StoreBase):
         -------
         All columns of `runs`; config, datasets and summary are JSON text.
 
+        Raises
+        ------
+        InvalidInputError
+            When a number of the page is negative or no whole number.
+
         Examples
         --------
         >>> store.list_runs(status="completed", dataset="tecator").select("name", "status").rows()

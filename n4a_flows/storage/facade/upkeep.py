@@ -57,7 +57,7 @@ class UpkeepVerbs(StoreBase):
         Raises
         ------
         InvalidInputError
-            When no run that has ended would be left, and the policy does not say that this is meant.
+            When the policy has no rule, or no run that has ended would be left by one, and it does not say that this is meant.
 
         Examples
         --------
@@ -128,7 +128,7 @@ class UpkeepVerbs(StoreBase):
         Raises
         ------
         InvalidInputError
-            When the policy would leave no run that has ended, or the grace period is negative.
+            When the policy has no rule or would leave no run that has ended, or the grace period is negative.
         ArtifactMissingError
             When the file of an artifact that a chain needs is missing: restore it first.
         TransactionError
@@ -243,6 +243,10 @@ class UpkeepVerbs(StoreBase):
 
         Raises
         ------
+        UnknownIdError
+            When there is no such run, or a winner is no pipeline of it that was trained on this dataset; nothing is changed then.
+        InvalidInputError
+            When the winners are a single text instead of a list.
         ArtifactMissingError
             When files would go, but the file of an artifact that a chain needs is missing; nothing is changed then.
         """
