@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
-from n4a_flows.storage.definition_files import from_yaml
 from n4a_flows.storage.errors import InvalidInputError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -27,8 +27,8 @@ def options_of(model: type[Model], given: Iterable[str], **known: Any) -> Model:
         if not equals:
             raise InvalidInputError(f"{text!r} is no option; write it as NAME=VALUE.")
         try:
-            values[name.strip()] = from_yaml(value)
-        except ValueError as error:
+            values[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
             raise InvalidInputError(f"The value of the option {name.strip()!r} is no YAML: {error}") from error
     try:
         return model(**values)

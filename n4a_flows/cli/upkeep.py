@@ -163,7 +163,7 @@ def retain(
         float | None, typer.Option(help="Keep failed runs that began within this many days, and no others that failed.")
     ] = None,
     remove_everything: Annotated[
-        bool, typer.Option(help="Allow that no rule is given, or that no run is left by one.")
+        bool, typer.Option(help="Allow that no rule is given, or that no run is left.")
     ] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,

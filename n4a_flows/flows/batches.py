@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -123,7 +124,7 @@ def judge_new_samples(
     for digest, package in packages.items():
         mine = samples.filter(pl.col("chain_digest") == digest)
         new = together.get(digest, Together())
-        batch = _judged(package, new, mine, options)
+        batch = _judged(package, new, mine, _earlier_attempts(store, digest, mine, new, flow_run_id), options)
         earlier = None if new.digests else _recorded_before(store, digest, mine, flow_run_id)
         if earlier is not None:
             batch = replace(batch, recorded=earlier)
@@ -148,7 +149,26 @@ def _recorded_before(
     return None
 
 
-def _judged(package: ChainPackage, together: Together, samples: pl.DataFrame, options: PredictionOptions) -> Batch:
+def _earlier_attempts(
+    store: WorkspaceStoreBlock, chain_digest: str, samples: pl.DataFrame, new: Together, flow_run_id: str | None
+) -> BatchTally:
+    """What earlier attempts of the flow run scored: of that no more is known than what the ledger has."""
+    before = samples.filter(~pl.col("file_digest").is_in(list(new.digests)))
+    if before.is_empty():
+        return BatchTally({})
+    files = tasks.scored_files(store, status="scored").filter(
+        (pl.col("flow_run_id") == flow_run_id)
+        & (pl.col("chain_digest") == chain_digest)
+        & pl.col("file_digest").is_in(before["file_digest"].unique().to_list())
+    )
+    counts = Counter(verdict_counts(before))
+    counts["rejected"] += sum(len(from_json(detail).get("rejected", ())) for detail in files["detail"])
+    return BatchTally(dict(+counts))
+
+
+def _judged(
+    package: ChainPackage, together: Together, samples: pl.DataFrame, earlier: BatchTally, options: PredictionOptions
+) -> Batch:
     limits = None if package.limits is None else Limits.from_bytes(package.limits)
     if samples.is_empty() or (limits is None and not options.check_samples):
         return Batch(package, samples, together, limits)
@@ -162,10 +182,7 @@ def _judged(package: ChainPackage, together: Together, samples: pl.DataFrame, op
     verdict, reasons = "ok", list[str]()
     detail: dict[str, Any] = {}
     if limits is not None:
-        # A flow run that was started again has scored spectra in an earlier attempt, and knows of those what the ledger knows.
-        before = samples.filter(~pl.col("file_digest").is_in(list(together.digests)))
-        tally = BatchTally(verdict_counts(before)) + (together.tally or BatchTally({}))
-        judged = judge_batch(tally, limits, options.false_alarms)
+        judged = judge_batch(earlier + (together.tally or BatchTally({})), limits, options.false_alarms)
         verdict, reasons = str(judged.verdict), judged.reasons
         detail = {**judged.detail, "false_alarms": options.false_alarms, "coverage": options.coverage}
     if checks:

@@ -188,7 +188,7 @@ class RetentionOptions(_Options):
     remove_everything: bool = Field(
         default=False,
         title="Remove everything",
-        description="Allow that there is no rule, or that no run which has ended is left by one; refused otherwise.",
+        description="Allow that there is no rule, or that no run which has ended is left; refused otherwise.",
     )
 
 

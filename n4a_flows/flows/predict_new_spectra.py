@@ -169,6 +169,9 @@ def _predict_new_spectra(
             [(file.where, file.digest) for file in bad], {file.digest: counts.quarantined[file.path] for file in bad}
         )
         move_away(left, reasons_of(store, left))
+        if left:
+            said = "%d files that earlier flow runs quarantined are moved; rescore looks at such files once more."
+            get_run_logger().warning(said, len(left))
     too_many = len(counts.quarantined) > options.most_quarantined * len(pending)
     if counts.quarantined:
         events.files_quarantined(store, summary, too_many=too_many)

@@ -123,7 +123,7 @@ def _tables(source: Source, names: Sequence[str]) -> Iterator[_Table]:
             )
             return
         if source.data.startswith(b"PK\x03\x04"):
-            for _, rows in sheets(source):
+            for _, rows in sheets(source, percent=True):
                 yield _Table([name.strip() for name in rows[0][1]], rows[1:])
             return
         table = parse_text(source.data, str(source))

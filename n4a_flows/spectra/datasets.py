@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from os import PathLike
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from n4a_flows.spectra.columns import are_codes, whole_texts
+from n4a_flows.spectra.columns import MISSING, are_codes, whole_texts
 from n4a_flows.spectra.model import Spectra
 from n4a_flows.spectra.reader import read_spectra
 from n4a_flows.storage.axis import Signal, Unit
@@ -140,9 +140,14 @@ def _joined(files: Sequence[Path | Place], parts: Sequence[Spectra]) -> Spectra:
     blocks = []
     for file, part in zip(files, parts, strict=True):
         if part.signal != signal:
+            advice = (
+                "declare the signal (a column 'signal', or signal=...)"
+                if None in (signal, part.signal)
+                else "convert one"
+            )
             raise SpectraError(
-                f"{files[0]} holds {signal or 'an unknown signal'}, {file} {part.signal or 'an unknown signal'}; declare the "
-                "signal where it is not known (a column 'signal', or signal=...), or train them apart."
+                f"{files[0]} holds {signal or 'an unknown signal'}, {file} {part.signal or 'an unknown signal'}; {advice}, or "
+                "train them apart."
             )
         try:
             blocks.append(part.aligned_to(axis))
@@ -171,25 +176,46 @@ def _joined(files: Sequence[Path | Place], parts: Sequence[Spectra]) -> Spectra:
 
 
 def _with_codes(files: Sequence[Path | Place], parts: Sequence[Spectra]) -> Sequence[Spectra]:
-    """The parts, with text in each where one has codes: 10 is no number where another file says 01."""
-    codes = {
-        name: (file, columns is part.targets)
-        for file, part in zip(files, parts, strict=True)
-        for columns in (part.targets, part.metadata)
-        for name, values in columns.items()
-        if values.dtype.kind == "U" and are_codes(values.tolist())
-    }
-    coded = []
+    """The parts, with text in each where one has codes: 10 is no number where another file says 01.
+
+    Where another file has decimals, whole numbers with zeros in front are numbers after all.
+    """
+    codes: dict[str, tuple[Path | Place, bool, list[str]]] = {}
     for file, part in zip(files, parts, strict=True):
-        targets, metadata = dict(part.targets), dict(part.metadata)
-        for name in [name for name, values in part.targets.items() if name in codes and values.dtype.kind == "f"]:
-            other, is_target = codes[name]
+        for columns in (part.targets, part.metadata):
+            for name, values in columns.items():
+                if values.dtype.kind == "U" and are_codes(texts := values.tolist()):
+                    codes[name] = file, columns is part.targets, [*codes.get(name, (None, None, []))[2], *texts]
+    measured = {
+        name
+        for part in parts
+        for name, values in part.targets.items()
+        if name in codes and values.dtype.kind == "f" and whole_texts(values) is None
+    }
+    return [_with(part, file, codes, measured) for file, part in zip(files, parts, strict=True)]
+
+
+def _with(
+    part: Spectra, file: Path | Place, codes: Mapping[str, tuple[Path | Place, bool, list[str]]], measured: set[str]
+) -> Spectra:
+    targets, metadata = dict(part.targets), dict(part.metadata)
+    for name, (other, is_target, known) in codes.items():
+        if name in measured:
+            texts = targets.get(name, metadata.pop(name, None))
+            if texts is not None and texts.dtype.kind == "U":
+                targets[name] = np.array(
+                    [float(text) if text.lower() not in MISSING else np.nan for text in texts.tolist()]
+                )
+        elif name in targets and targets[name].dtype.kind == "f":
             texts = whole_texts(targets.pop(name))
-            if texts is None:
-                raise SpectraError(f"{name!r} holds numbers in {file} and text in {other}; make them agree.")
+            assert texts is not None  # it would be measured
+            alike = next((code for code in known if code not in texts and str(int(code or -1)) in texts), None)
+            if alike is not None:
+                raise SpectraError(
+                    f"{name!r} says {alike} in {other}, and {int(alike)} in {file}: write the codes alike."
+                )
             (targets if is_target else metadata)[name] = texts
-        coded.append(replace(part, targets=targets, metadata=metadata))
-    return coded
+    return replace(part, targets=targets, metadata=metadata)
 
 
 def _joined_columns(

@@ -28,7 +28,10 @@ _BEYOND = 1.0
 """How far undeclared values may lie beyond the training spectra, in widths of their range."""
 
 _GAP = 3.0
-"""An interval that is wider than so many steps of its axis is a gap."""
+"""An interval that is wider than so many steps beside it is a gap."""
+
+_BESIDE = 5
+"""So many steps on each side say what is usual there."""
 
 
 @dataclass(frozen=True)
@@ -191,19 +194,26 @@ def _resampled(X: Values, axis: Axis, wanted: Axis, conversions: list[str]) -> V
 
 
 def _check_gaps(grid: Values, want: Values, axis: Axis) -> None:
-    """Refuse to make up what lies between two points of a grid (in nm) that are much farther apart than the others are."""
+    """Refuse to make up what lies between two points of a grid (in nm) that are much farther apart than those beside them."""
     # In the unit in which the instrument counts, nm or cm-1, its steps are even.
     steps = min((np.diff(grid), -np.diff(1e7 / grid)), key=_unevenness)
-    for start in np.flatnonzero(steps > _GAP * np.median(steps)):
+    usual = _steps_beside(steps)
+    for start in np.flatnonzero(steps > _GAP * usual):
         low, high = grid[start], grid[start + 1]
         # A point beside a measured one, as another grid with the same gap may have it, is no farther away than between others.
-        beside = (high - low) * np.median(steps) / steps[start] / 2
+        beside = (high - low) * usual[start] / steps[start] / 2
         lost = int(np.sum((want > low + beside) & (want < high - beside)))
         if lost:
             raise AxisError(
                 f"The spectra lie on {axis} and have no points between {low:.6g} and {high:.6g} nm, where the chain needs {lost}; "
                 "nothing is interpolated across a gap. Measure these too, or train a chain without them."
             )
+
+
+def _steps_beside(steps: Values) -> Values:
+    """The usual step beside each one, on the side where it is larger: an instrument may count in two widths."""
+    medians = np.median(np.lib.stride_tricks.sliding_window_view(np.pad(steps, _BESIDE), _BESIDE), axis=1)
+    return np.maximum(medians[: len(steps)], medians[_BESIDE + 1 : _BESIDE + 1 + len(steps)])
 
 
 def _unevenness(steps: Values) -> float:

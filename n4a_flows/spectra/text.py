@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import median
 
 from n4a_flows.storage.errors import SpectraError
 
@@ -17,6 +18,7 @@ _LONGEST = 8 * 2**20
 _CONTROL = bytes({*range(32), 127} - {*b"\t\n\v\f\r\x1b"})
 _COMMA_NUMBER = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+_POINT = re.compile(r"\d+(?:[.,]\d+)?")
 _HUNDREDS = re.compile(r"[+-]?[1-9]\d\d")
 _POINT_NUMBER = re.compile(r"\s*[+-]?\d*\.\d+(?:[eE][+-]?\d+)?\s*")
 
@@ -142,22 +144,27 @@ def _comma_or_point(field: str) -> int:
 
 
 def _doubtful(lines: list[str], delimiter: str) -> tuple[str, str] | None:
-    """A number without and one with a comma that make a table of thousands as well as one of decimals; None when it is clear.
+    """A number without and one with a comma that make a column of thousands rather than one of decimals; None when it is clear.
 
-    In such a table every comma stands before three digits and behind one to three that begin with no 0, and there are numbers
-    below a thousand. The first column may be ids or wavelengths and is looked at by itself; names say nothing.
+    In such a column, and in the points of spectra together, every comma stands before three digits and behind one to three that
+    begin with no 0, and what has no comma is nearer to the numbers with one when that stands between thousands.
     """
     rows = [[field.strip() for field in line.split(None if delimiter == " " else delimiter)] for line in lines]
     width = Counter(map(len, rows)).most_common(1)[0][0]
-    start = next(i for i, row in enumerate(rows) if len(row) == width)
-    values = any(map(_COMMA_NUMBER.fullmatch, rows[start])) or (width == 2 and all(map(str.isdigit, rows[start])))
-    start += not values
-    for group in ([row[0] for row in rows[start:]], [field for row in rows[start:] for field in row[1:]]):
-        comma = next(filter(_COMMA_NUMBER.fullmatch, group), None)
-        if comma and all(map(_THOUSANDS.fullmatch, filter(_COMMA_NUMBER.fullmatch, group))):
-            hundreds = next(filter(_HUNDREDS.fullmatch, group), None)
-            if hundreds:
-                return hundreds, comma
+    heads, *body = (row for row in rows if len(row) == width)
+    columns = list(zip(*body, strict=True))
+    named = list(zip(heads, columns, strict=False))
+    points = [field for head, column in named[1:] if _POINT.fullmatch(head) for field in column]
+    if any(map(_COMMA_NUMBER.fullmatch, heads)) or (width == 2 and all(map(str.isdigit, heads))):
+        columns = list(zip(heads, *body, strict=True))  # there are no names
+    for group in [*columns, points]:
+        commas = list(filter(_COMMA_NUMBER.fullmatch, group))
+        hundreds = list(filter(_HUNDREDS.fullmatch, group))
+        if not commas or not hundreds or not all(map(_THOUSANDS.fullmatch, commas)):
+            continue
+        decimal = median(abs(float(text.replace(",", "."))) for text in commas)
+        if median(abs(float(text)) for text in hundreds) > 1000**0.5 * decimal:
+            return hundreds[0], commas[0]
     return None
 
 

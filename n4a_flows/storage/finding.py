@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 from n4a_flows.storage import aliases
 from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
 from n4a_flows.storage.late_polars import pl
-from n4a_flows.storage.pages import checked_number
+from n4a_flows.storage.pages import checked_limit, checked_number
 from n4a_flows.storage.queries import HIGHER_IS_BETTER, LOWER_IS_BETTER
 from n4a_flows.storage.session import Session
 
@@ -86,7 +86,7 @@ def list_chains(session: Session, filters: dict[str, Any], limit: int, offset: i
     rows, parameters = _filtered(filters)
     return session.frame(
         f"SELECT * EXCLUDE (place) FROM ({rows}) ORDER BY created_at DESC, place DESC LIMIT ? OFFSET ?",
-        [*parameters, checked_number("limit", limit), checked_number("offset", offset)],
+        [*parameters, checked_limit(limit), checked_number("offset", offset)],
     )
 
 

@@ -10,6 +10,11 @@ from n4a_flows.storage.errors import InvalidInputError
 _MOST = 2**63 - 1  # that DuckDB counts
 
 
+def checked_limit(limit: Any) -> int | None:
+    """`checked_number` of rows at most; None asks for all."""
+    return None if limit is None else checked_number("limit", limit)
+
+
 def checked_number(name: str, number: Any) -> int:
     """A number of rows as DuckDB takes it.
 
@@ -19,7 +24,7 @@ def checked_number(name: str, number: Any) -> int:
         When it is negative, no whole number, or more than can be counted.
     """
     try:
-        whole = operator.index(number)
+        whole = int(number) if isinstance(number, float) and number.is_integer() else operator.index(number)
     except TypeError:
         whole = -1
     if not 0 <= whole <= _MOST:

@@ -9,7 +9,7 @@ from n4a_flows.storage import chains
 from n4a_flows.storage.errors import InvalidInputError, UnknownIdError
 from n4a_flows.storage.json_values import from_json
 from n4a_flows.storage.late_polars import pl
-from n4a_flows.storage.pages import checked_number
+from n4a_flows.storage.pages import checked_limit, checked_number
 from n4a_flows.storage.schema import ARROW_SCHEMAS, COLUMNS
 from n4a_flows.storage.session import Session
 
@@ -62,7 +62,7 @@ def list_runs(
         parameters += [dataset] * 4
     return session.frame(
         f"SELECT * FROM runs{_where(filters)} ORDER BY created_at DESC, rowid DESC LIMIT ? OFFSET ?",
-        [*parameters, checked_number("limit", limit), checked_number("offset", offset)],
+        [*parameters, checked_limit(limit), checked_number("offset", offset)],
     )
 
 

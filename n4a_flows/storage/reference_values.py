@@ -94,10 +94,12 @@ def pairs(session: Session, chain_id: str | None, target: str | None, since: dat
         "SELECT * EXCLUDE (place) FROM ("
         "SELECT s.sample_id, f.target, s.y, r.value AS reference, s.verdict, f.chain_id, f.chain_digest, "
         "json_extract_string(f.detail, '$.instrument') AS instrument, json_extract_string(f.detail, '$.product') AS product, "
-        "f.path, s.position, min(f.first_at) OVER sample AS scored_at, r.added_at, f.place "
+        "f.path, s.position, min(f.first_at) OVER measured AS scored_at, r.added_at, f.place "
         "FROM sittings f JOIN scored_samples s USING (scoring_id) "
         f"JOIN ({_LATEST}) r ON r.sample_id = s.sample_id AND r.target = f.target"
-        f"{_where(terms)} WINDOW sample AS (PARTITION BY f.chain_digest, f.target, f.path, f.sitting, s.sample_id) "
+        f"{_where(terms)} WINDOW sample AS (PARTITION BY f.chain_digest, f.target, f.path, f.sitting, s.sample_id), "
+        # The same sample with another prediction is another measurement of it.
+        "measured AS (PARTITION BY f.chain_digest, f.target, f.path, f.sitting, s.sample_id, format('{:.9e}', s.y)) "
         "QUALIFY f.place = max(f.place) OVER sample) "
         "WHERE y IS NOT NULL AND (?::TIMESTAMP IS NULL OR scored_at >= ?) ORDER BY scored_at, place, position",
         parameters,

@@ -41,7 +41,7 @@ class RetentionPolicy:
     failed_days
         Failed runs that began within this many days; no other rule keeps failed runs then. When None they are treated as any run.
     remove_everything
-        Allow a policy without a rule, and a plan that leaves no run by a rule.
+        Allow a policy without a rule, which removes all of them, and a plan that leaves no run that has ended.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def plan(session: Session, policy: RetentionPolicy, made_at: datetime | None = N
     Raises
     ------
     InvalidInputError
-        When the policy has no rule, or no run would be left by one, and it does not say that this is meant.
+        When the policy has no rule, or no run that has ended would be left, and it does not say that this is meant.
     """
     if not policy.for_completed and policy.failed_days is None and not policy.remove_everything:
         raise InvalidInputError(
@@ -169,8 +169,7 @@ def plan(session: Session, policy: RetentionPolicy, made_at: datetime | None = N
         pipelines.setdefault(run_id, []).append(pipeline_id)
     needed = _needed_pipelines(session, policy)
     reasons = _kept_whole(runs, policy, moment)
-    retired, kept, why_kept = [], [], set(reasons.values())
-    no_rule = {_BY_STATUS, _BY_ALIAS}
+    retired, kept = [], []
     for run in runs:
         run_id = run["run_id"]
         if run_id in reasons:
@@ -179,18 +178,15 @@ def plan(session: Session, policy: RetentionPolicy, made_at: datetime | None = N
         held = [needed[pipeline_id] for pipeline_id in pipelines[run_id] if pipeline_id in needed]
         going = tuple(pipeline_id for pipeline_id in pipelines[run_id] if pipeline_id not in needed)
         kept += held[:1]
-        why_kept.update(held)
         if going or not held:
             said = f"{run['status']}, begun {run['created_at'].isoformat(sep=' ', timespec='seconds')} UTC; "
             said += f"kept only for {len(held)} of its pipelines" if held else "no rule keeps it"
             retired.append(RetiredRun(run_id, run["name"], going, not held, said))
-            if policy.failed_days is None or run["status"] != "failed":
-                # A run that failed lately is no reason to give up all that did not.
-                no_rule.add(_failed_lately(policy))
-    if retired and why_kept <= no_rule and not policy.remove_everything:
+    nothing_left = any(item.whole for item in retired) and set(kept) <= {_BY_STATUS}
+    if policy.for_completed and nothing_left and not policy.remove_everything:
         raise InvalidInputError(
-            f"This policy would remove every run that has ended ({len(retired)}), but for what an alias names or what failed "
-            "lately. Add a rule that keeps some, or set remove_everything if it is meant."
+            f"This policy would remove every run that has ended ({len(retired)}). Add a rule that keeps some, or set "
+            "remove_everything if it is meant."
         )
     return RetentionPlan(moment.isoformat(), policy, tuple(retired), _counted(kept))
 
@@ -227,10 +223,6 @@ _BY_STATUS, _BY_ALIAS, _BY_RANK = "has not ended", "an alias needs a chain of it
 _UNTOUCHED = "no rule is about completed runs"
 
 
-def _failed_lately(policy: RetentionPolicy) -> str:
-    return f"failed within {policy.failed_days:g} days" if policy.failed_days is not None else ""
-
-
 def _kept_whole(runs: Sequence[dict[str, Any]], policy: RetentionPolicy, moment: datetime) -> dict[str, str]:
     """Why a run is kept with everything, by run id; `runs` are the newest first."""
     reasons: dict[str, str] = {}
@@ -247,9 +239,9 @@ def _kept_whole(runs: Sequence[dict[str, Any]], policy: RetentionPolicy, moment:
     if policy.failed_days is not None:
         failed = [run for run in ended if run["status"] == "failed"]
         ended = [run for run in ended if run["status"] != "failed"]
-        keep(within(policy.failed_days, failed), _failed_lately(policy))
-    if not policy.for_completed and not policy.remove_everything:
-        keep(ended, _UNTOUCHED)
+        keep(within(policy.failed_days, failed), f"failed within {policy.failed_days:g} days")
+        if not policy.for_completed:
+            keep(ended, _UNTOUCHED)
     if policy.last_runs is not None:
         keep(ended[: policy.last_runs], f"among the last {policy.last_runs} runs")
     if policy.days is not None:
@@ -259,7 +251,12 @@ def _kept_whole(runs: Sequence[dict[str, Any]], policy: RetentionPolicy, moment:
 
 def _needed_pipelines(session: Session, policy: RetentionPolicy) -> dict[str, str]:
     """Why a pipeline is kept for a chain of it, by pipeline id."""
-    needed: dict[str, str] = {}
+    protected = {chain_id for _, chain_id, _ in aliases.protected(session)}
+    needed = {
+        pipeline_id: _BY_ALIAS
+        for chain_id, pipeline_id in session.rows("SELECT chain_id, pipeline_id FROM chains")
+        if chain_id in protected
+    }
     if policy.best_chains:
         rows = session.dicts(
             "SELECT p.dataset_name, x.target, lower(p.metric) AS metric, p.best_val, p.pipeline_id, x.digest FROM pipelines p "
@@ -279,11 +276,6 @@ def _needed_pipelines(session: Session, policy: RetentionPolicy) -> dict[str, st
             order = dict.fromkeys(row["digest"] for row in group)
             for digest in list(order)[: policy.best_chains]:
                 needed.setdefault(distinct[digest], _BY_RANK)
-    # Rules first: what is kept by an alias alone is not what a rule leaves.
-    protected = {chain_id for _, chain_id, _ in aliases.protected(session)}
-    for chain_id, pipeline_id in session.rows("SELECT chain_id, pipeline_id FROM chains"):
-        if chain_id in protected:
-            needed.setdefault(pipeline_id, _BY_ALIAS)
     return needed
 
 

@@ -163,25 +163,23 @@ def digests(
     """Status of files that a chain digest has seen, by file digest; the latest one counts."""
     asked = "" if file_digests is None else " AND file_digest IN (SELECT unnest(?::VARCHAR[]))"
     rows = session.rows(
-        "SELECT file_digest, arg_max(status, rowid), arg_max(json_extract_string(detail, '$.readers'), rowid) "
+        "SELECT file_digest, arg_max(status, rowid), bool_or(status = 'quarantined' AND "
+        "coalesce(json_extract_string(detail, '$.readers') = ?, true)) "
         f"FROM scored_files WHERE chain_digest = ? AND replay_version = ?{asked} GROUP BY file_digest",
-        [chain_digest, REPLAY_VERSION, *([] if file_digests is None else [list(file_digests)])],
+        [readers, chain_digest, REPLAY_VERSION, *([] if file_digests is None else [list(file_digests)])],
     )
-    return {
-        digest: status
-        for digest, status, by in rows
-        if status != "quarantined" or readers is None or by is None or by == readers
-    }
+    return {digest: status for digest, status, by_these in rows if status != "quarantined" or by_these}
 
 
 def put_back(session: Session, chain_digest: str, by_path: Mapping[str, str]) -> set[str]:
-    """Paths that hold other bytes than those last scored there; `by_path` is the digest of what lies there now."""
+    """Paths that hold bytes that were scored there before others were; `by_path` is the digest of what lies there now."""
     rows = session.rows(
-        "SELECT path, arg_max(file_digest, rowid) FROM scored_files WHERE chain_digest = ? AND status = 'scored' "
+        "SELECT path, arg_max(file_digest, rowid), list(DISTINCT file_digest) FROM scored_files "
+        "WHERE chain_digest = ? AND status = 'scored' "
         "AND path IN (SELECT unnest(?::VARCHAR[])) GROUP BY path",
         [chain_digest, list(by_path)],
     )
-    return {path for path, last in rows if by_path[path] != last}
+    return {path for path, last, every in rows if by_path[path] != last and by_path[path] in every}
 
 
 def files(session: Session, chain_id: str | None, status: str | None, since: datetime | None) -> pl.DataFrame:

@@ -38,8 +38,8 @@ def list_spectra_files(files: str | Sequence[str]) -> list[Path | Place]:
     Raises
     ------
     MissingFileError
-        When a folder or file that is named as such, or the folder in which a glob begins, does not exist. In an object store an
-        empty folder is none; what is named with a slash at the end may be empty there.
+        When a folder or file that is named as such does not exist. In an object store an empty folder is none; what is named with
+        a slash at the end may be empty there.
     PlaceError
         When a URL cannot be reached or listed.
     InvalidInputError
@@ -214,8 +214,6 @@ def _there(where: Place, suffixes: Collection[str]) -> Iterable[Place]:
 def _matching(pattern: Path) -> list[Path]:
     """The files that a glob names, without those that were put into a quarantine below where it begins."""
     fixed = _fixed(pattern.parts)
-    if not Path(*fixed).is_dir():
-        raise MissingFileError(f"There is no folder {Path(*fixed)}: check the path, and whether it is mounted.")
     found = map(Path, glob.iglob(str(pattern), recursive=True))
     return [path for path in found if _is_candidate(path) and QUARANTINE not in path.parts[len(fixed) : -1]]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +60,9 @@ def champion_alias(dataset_name: str, target: str) -> str:
 
 def _part(name: str) -> str:
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")
-    if re.search("[A-Za-z]", readable) or (readable and name.isascii()):
+    # Accents only make a name ugly; without its letters of another script it would be any name.
+    lost = any(not one.isascii() and one.isalnum() and "LATIN" not in unicodedata.name(one, "") for one in name)
+    if readable and not lost:
         return readable
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     return f"{readable}-x{digest}" if readable else f"x{digest}"

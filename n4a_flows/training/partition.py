@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -314,9 +314,12 @@ def _held_out(
     if column is None:
         return nothing, nothing
     values = column_of(spectra, column)
-    words = np.array([_word(value) for value in values])
-    test = np.isin(words, [_word(value) for value in options.test_values])
-    trains = None if options.train_values is None else [_word(value) for value in options.train_values]
+    word: Callable[[str], str] = _word
+    if np.isin(list(map(_word, values)), list(map(_word, options.test_values))).all():
+        word = str  # there would be nothing to train on: words that differ in case alone are different ones
+    words = np.array(list(map(word, values)))
+    test = np.isin(words, list(map(word, options.test_values)))
+    trains = None if options.train_values is None else list(map(word, options.train_values))
     if options.test_values and not test.any():
         by_default = options.split_column == DEFAULT_SPLIT_COLUMN
         if not by_default or not set(words.tolist()) <= {*_TRAINING_WORDS, *(trains or ())}:
@@ -340,7 +343,7 @@ def _split_column(spectra: Spectra, options: TrainingOptions) -> str | None:
     there = [*spectra.metadata, *spectra.targets]
     if column != DEFAULT_SPLIT_COLUMN or column in there:
         return None if column == DEFAULT_SPLIT_COLUMN == options.fold_column else column
-    found = [name for name in there if _word(name) == column and name != options.fold_column]
+    found = [name for name in spectra.metadata if _word(name) == column and name != options.fold_column]
     if len(found) > 1:
         raise InvalidInputError(
             f"The dataset {spectra.name!r} has the columns {' and '.join(map(repr, found))}; say which one marks the test set "

@@ -34,12 +34,13 @@ def test_delimited_text(tmp_path: Path, delimiter: str, comma: bool, encoding: s
 def test_percent_of_excel_is_no_number(tmp_path: Path) -> None:
     book = openpyxl.Workbook()
     sheet = book.active
-    for row in (["sample_id", "fat"], ["a", 0.125], ["b", 12.5], ["c", 12]):
+    for row in (["sample_id", "fat"], ["a", 0.125], ["b", 12.5], ["c", 12], ["d", 9.5]):
         sheet.append(row)
     sheet["B2"].number_format = "0.0%"
+    sheet["B5"].number_format = '0.0"%"'
     book.save(tmp_path / "lab.xlsx")
     found = read_reference_values(tmp_path / "lab.xlsx", {"fat": "fat"})
-    assert found.values == {"fat": {"b": 12.5, "c": 12.0}}
+    assert found.values == {"fat": {"b": 12.5, "c": 12.0, "d": 9.5}}
     assert found.rejected == ("line 2: 'fat' of sample 'a' is no number ('12.5 %').",)
 
 

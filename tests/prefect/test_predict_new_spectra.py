@@ -255,6 +255,26 @@ def test_a_file_that_was_put_back_counts_again(block: WorkspaceStoreBlock, chain
     assert [predict_new_spectra(block, chain, incoming).quarantined for _ in range(2)] == [1, 0]
 
 
+def test_names_that_are_used_again_score_nothing_again(block: WorkspaceStoreBlock, chain: str, incoming: Path) -> None:
+    predict_new_spectra(block, chain, incoming)
+    files = sorted(incoming.glob("[!b]*.csv"))
+    contents = [file.read_bytes() for file in files]
+    for file, content in zip(files, [*contents[1:], contents[0]], strict=True):
+        file.write_bytes(content)
+    again = predict_new_spectra(block, chain, incoming)
+    assert (again.scored, again.skipped, again.samples) == (0, 6, 0)
+
+
+def test_what_two_deployments_refuse_is_not_refused_for_ever(
+    block: WorkspaceStoreBlock, chain: str, incoming: Path
+) -> None:
+    found = [
+        predict_new_spectra(block, chain, incoming, PredictionOptions(resample=resample)).quarantined
+        for resample in (False, True, False, True)
+    ]
+    assert found == [1, 1, 0, 0]
+
+
 def test_dated_sub_folders_are_found_and_a_growing_file_is_left_for_later(
     block: WorkspaceStoreBlock, chain: str, incoming: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

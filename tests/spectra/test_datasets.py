@@ -112,5 +112,7 @@ def test_codes_of_one_file_are_codes_in_all(tmp_path: Path) -> None:
     assert both.targets == {}
     two.write_text("id,kind,850,852\nc,10.5,0.1,0.2\n")
     for target in (None, "kind"):
-        with pytest.raises(SpectraError, match=r"'kind' holds numbers in .*two.csv and text in .*one.csv"):
-            load_dataset([one, two], target=target)
+        assert load_dataset([one, two], target=target).targets["kind"].tolist() == [1.0, 2.0, 10.5]
+    two.write_text("id,kind,850,852\nc,1,0.1,0.2\n")
+    with pytest.raises(SpectraError, match=r"'kind' says 01 in .*one.csv, and 1 in .*two.csv: write the codes alike"):
+        load_dataset([one, two], target="kind")

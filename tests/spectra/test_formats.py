@@ -216,6 +216,12 @@ def test_jcamp_files_one_after_another_are_all_read(write) -> None:
     assert read_spectra(write(nested, "nested.jdx")).sample_ids == ["made", "second", "third"]
 
 
+def test_a_jcamp_title_may_be_said_twice(write) -> None:
+    block = made.jcamp().decode()
+    for text in ("##TITLE=first\n" + block, block.replace("##XUNITS", "##TITLE=again\n##XUNITS", 1)):
+        assert read_spectra(write(text, "twice.jdx")).n_samples == 1
+
+
 def test_a_compound_jcamp_file_without_all_its_blocks_is_cut_off(write) -> None:
     first, second = made.jcamp().decode(), made.jcamp(TITLE="second").decode()
     for text in (linked(first, second, count=3), linked(first, second, count=3).removesuffix("##END=\n")):

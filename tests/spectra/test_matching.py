@@ -128,6 +128,19 @@ def test_nothing_is_interpolated_across_a_gap(tecator: Spectra, context: ChainCo
     assert match(gap, same, resample=True).X.shape == (20, len(outside)), "a chain with the same gap needs none of it"
 
 
+def test_two_step_widths_are_no_gap_and_a_gap_between_the_finer_ones_is() -> None:
+    wide = ChainContext("c", "d", axis=Axis(np.arange(450.0, 2400.0, 2.0)), signal="absorbance")
+    nm = np.r_[np.arange(400, 1000, 1.6), np.arange(1000, 2500, 5.5)]
+    assert match(Spectra(nm[None] / 3000, Axis(nm), ["a"], signal="absorbance"), wide, resample=True).X.shape == (
+        1,
+        975,
+    )
+    fine = ChainContext("c", "d", axis=Axis(np.arange(450.0, 630.0)), signal="absorbance")
+    nm = np.r_[np.arange(400, 550), np.arange(575, 640), np.arange(640, 3000, 10)].astype(float)
+    with pytest.raises(AxisError, match="no points between 549 and 575 nm"):
+        match(Spectra(nm[None] / 3000, Axis(nm), ["a"], signal="absorbance"), fine, resample=True)
+
+
 def test_an_evenly_coarser_grid_is_no_gap(tecator: Spectra, context: ChainContext) -> None:
     nm = np.linspace(840.0, 1060.0, 23)  # 10 nm, where the chain has 2
     X = np.array([np.interp(nm, tecator.axis.values, row) for row in tecator.X])

@@ -249,6 +249,20 @@ def test_a_sample_was_measured_when_it_was_scored_first(
     assert store.reference_pairs(chain_id, since=days[1])["sample_id"].to_list() == ["a1", "a2"]
 
 
+def test_another_measurement_of_a_sample_has_its_own_moment(
+    store: WorkspaceStore, chain_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = [now() + timedelta(days=number) for number in range(3)]
+    for rows, day in enumerate(days, 1):
+        monkeypatch.setattr("n4a_flows.storage.scoring.now", lambda day=day: day)
+        scored(store, chain_id, str(rows), *(ScoredSample("QC", 20.0 + i) for i in range(rows)), path="day.csv")
+    store.add_reference_values({"QC": 20.0}, "fat")
+    assert store.reference_pairs(chain_id).select("y", "scored_at").rows() == [
+        (20.0, days[0]), (21.0, days[1]), (22.0, days[2])
+    ]  # fmt: skip
+    assert store.reference_pairs(chain_id, since=days[1])["y"].to_list() == [21.0, 22.0]
+
+
 def test_files_that_were_put_back_are_known_by_their_path(store: WorkspaceStore, chain_id: str) -> None:
     digest = store.get_chain_context(chain_id).digest
     scored(store, chain_id, "1", ScoredSample("a", 20.0))
@@ -256,6 +270,8 @@ def test_files_that_were_put_back_are_known_by_their_path(store: WorkspaceStore,
     store.record_scoring(chain_id, [ScoredFile("a.csv", "3" * 64, "quarantined", "cut off")])
     assert store.files_put_back(digest, {"a.csv": "1" * 64, "copy.csv": "1" * 64}) == {"a.csv"}
     assert store.files_put_back(digest, {"a.csv": "2" * 64}) == set()
+    scored(store, chain_id, "4", ScoredSample("b", 20.0), path="b.csv")
+    assert store.files_put_back(digest, {"a.csv": "4" * 64}) == set(), "a renamed file is not put back"
     assert store.files_put_back("0" * 64, {"a.csv": "1" * 64}) == set()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,8 @@ _TEXTS = 24 * 2**20
 _OTHER = 8 * 2**20
 _MAX_CELLS = 3_000_000
 _MAX_ROWS = 1_048_576
+_LITERAL = re.compile(r'"[^"]*"|[\\_*].')
+"""What of a number format is shown as it is: a % there multiplies nothing."""
 
 
 def read(source: Source) -> RawSpectra:
@@ -46,8 +49,13 @@ def read(source: Source) -> RawSpectra:
     raise refused[0] if refused else SpectraError(f"{source} holds nothing but empty sheets.")
 
 
-def sheets(source: Source) -> Iterator[tuple[str, list[tuple[int, list[str]]]]]:
+def sheets(source: Source, *, percent: bool = False) -> Iterator[tuple[str, list[tuple[int, list[str]]]]]:
     """The sheets that are not empty, by name: the line of each row and its fields, as many in each row.
+
+    Parameters
+    ----------
+    percent
+        Whether 0.125 that is shown as 12.5% comes as the text "12.5 %": to whoever reads it on it is neither number.
 
     Raises
     ------
@@ -59,7 +67,7 @@ def sheets(source: Source) -> Iterator[tuple[str, list[tuple[int, list[str]]]]]:
     book = openpyxl.load_workbook(io.BytesIO(source.data), read_only=True, data_only=True, keep_links=False)
     cells = 0
     for sheet in book.worksheets:
-        rows = list(_rows(sheet, source, _MAX_CELLS - cells))
+        rows = list(_rows(sheet, source, _MAX_CELLS - cells, percent))
         width = max((len(fields) for _, fields in rows), default=0)
         cells += len(rows) * width
         if cells > _MAX_CELLS:
@@ -80,12 +88,12 @@ def _check_sizes(source: Source) -> None:
                 )
 
 
-def _rows(sheet: Any, source: Source, cells: int) -> Iterator[tuple[int, list[str]]]:
+def _rows(sheet: Any, source: Source, cells: int, percent: bool) -> Iterator[tuple[int, list[str]]]:
     sheet.reset_dimensions()  # what is declared may be anything
-    for line, row in enumerate(sheet.iter_rows(), 1):
+    for line, row in enumerate(sheet.iter_rows(values_only=not percent), 1):
         if line > _MAX_ROWS:
             raise SpectraError(f"{source}: a sheet has more rows than Excel allows; the file is damaged.")
-        fields = [_shown(cell) for cell in row]
+        fields = [_shown(cell) if percent else text_of(cell) for cell in row]
         while fields and not fields[-1].strip():
             fields.pop()
         cells -= len(fields)
@@ -96,9 +104,8 @@ def _rows(sheet: Any, source: Source, cells: int) -> Iterator[tuple[int, list[st
 
 
 def _shown(cell: Any) -> str:
-    """A cell as text; 0.125 that is shown as 12.5 % is neither 0.125 nor 12.5 to whoever reads it on."""
     value = cell.value
-    if type(value) in (int, float) and "%" in cell.number_format:
+    if type(value) in (int, float) and "%" in _LITERAL.sub("", cell.number_format):
         return f"{100 * value:.10g} %"
     return text_of(value)
 

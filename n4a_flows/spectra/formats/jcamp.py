@@ -23,6 +23,7 @@ _MAX_REPEATED = 3_000_000
 _LONGEST_LINE = 4096  # the standard says 80; the library searches backwards through a line
 _TITLE = re.compile(r"##\s*TITLE\s*=", re.IGNORECASE)
 _END = re.compile(r"##\s*END\s*=", re.IGNORECASE)
+_WHOLE = re.compile(r"##\s*(END\s*=|XYDATA\s*=|XYPOINTS\s*=|DATA ?TYPE\s*=\s*LINK\s*$)", re.IGNORECASE)
 _LINK = re.compile(r"##\s*DATA ?TYPE\s*=\s*LINK\s*$", re.IGNORECASE)
 _COUNT = re.compile(r"##\s*BLOCKS\s*=\s*(\d{1,9})\s*$", re.IGNORECASE)
 
@@ -94,13 +95,13 @@ def _lines(source: Source) -> list[str]:
 def _blocks(lines: list[str], source: Source) -> list[list[str]]:
     """The blocks that hold data, each as its lines: the library reads one file of one of them rightly, or one compound file."""
     parts: list[list[str]] = [[]]
-    titled = False
+    whole = False  # a title may be said twice
     for line in lines:
-        if _TITLE.match(line):
-            if titled:
-                parts.append([])
-            titled = True
+        if whole and _TITLE.match(line):
+            parts.append([])
+            whole = False
         parts[-1].append(line)
+        whole = whole or bool(_WHOLE.match(line))
     blocks = []
     links: list[list[int]] = []  # of compound files that have begun: how many blocks they declare, and have
     for part in parts:

@@ -144,5 +144,7 @@ def _check_first(lines: Sequence[str], block: dict[str, Any], y: Values, source:
     if not isinstance(said, int | float):
         return
     allowed = _FIRST * abs(said) + _unit(lines, "FIRSTY")
-    if abs(y[0] - said) > allowed + abs(factor) and abs(y[0] / factor - said) > allowed + 1:
+    # In the unit of the data, as percent of shares, or before YFACTOR: writers do all of it.
+    as_data = min(abs(share * y[0] - said) - abs(share * factor) for share in (1, 100, 0.01))
+    if as_data > allowed and abs(y[0] / factor - said) > allowed + 1:
         raise SpectraError(f"{source} declares FIRSTY={said:g}, but its first value is {y[0]:g}; the file is damaged.")

@@ -62,7 +62,7 @@ class ScoringVerbs(StoreBase):
             return scoring.digests(session, chain_digest, file_digests, readers)
 
     def files_put_back(self, chain_digest: str, by_path: Mapping[str, str]) -> set[str]:
-        """Paths that hold other bytes than those that a chain digest scored there last: written over, or put back.
+        """Paths that hold bytes which a chain digest scored there once, and others since: what was put back.
 
         Parameters
         ----------
@@ -74,7 +74,7 @@ class ScoringVerbs(StoreBase):
         >>> digest = store.get_chain_context(chain_id).digest
         >>> for bytes_of in ("1" * 64, "2" * 64):
         ...     store.record_scoring(chain_id, [ScoredFile("incoming/c.csv", bytes_of, "scored")])
-        >>> store.files_put_back(digest, {"incoming/c.csv": "1" * 64, "incoming/d.csv": "1" * 64})
+        >>> store.files_put_back(digest, {"incoming/c.csv": "1" * 64, "incoming/renamed.csv": "1" * 64})
         {'incoming/c.csv'}
         """
         with self._reading("files_put_back") as session:

@@ -57,7 +57,7 @@ class UpkeepVerbs(StoreBase):
         Raises
         ------
         InvalidInputError
-            When the policy has no rule, or no run that has ended would be left by one, and it does not say that this is meant.
+            When the policy has no rule, or no run that has ended would be left, and it does not say that this is meant.
 
         Examples
         --------
