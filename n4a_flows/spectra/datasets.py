@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from os import PathLike
 from pathlib import Path
@@ -175,47 +175,57 @@ def _joined(files: Sequence[Path | Place], parts: Sequence[Spectra]) -> Spectra:
     )
 
 
+@dataclass
+class _Codes:
+    """A column that holds codes: where it was seen first, whether it is a target there, and the codes of all files."""
+
+    file: Path | Place
+    is_target: bool
+    written: set[str] = field(default_factory=set)
+
+
 def _with_codes(files: Sequence[Path | Place], parts: Sequence[Spectra]) -> Sequence[Spectra]:
     """The parts, with text in each where one has codes: 10 is no number where another file says 01.
 
     Where another file has decimals, whole numbers with zeros in front are numbers after all.
     """
-    codes: dict[str, tuple[Path | Place, bool, list[str]]] = {}
+    codes: dict[str, _Codes] = {}
     for file, part in zip(files, parts, strict=True):
         for columns in (part.targets, part.metadata):
             for name, values in columns.items():
-                if values.dtype.kind == "U" and are_codes(texts := values.tolist()):
-                    codes[name] = file, columns is part.targets, [*codes.get(name, (None, None, []))[2], *texts]
+                if values.dtype.kind == "U" and are_codes(values.tolist()):
+                    found = codes.setdefault(name, _Codes(file, columns is part.targets))
+                    found.written |= {text for text in values.tolist() if text.lower() not in MISSING}
     measured = {
         name
         for part in parts
         for name, values in part.targets.items()
         if name in codes and values.dtype.kind == "f" and whole_texts(values) is None
     }
-    return [_with(part, file, codes, measured) for file, part in zip(files, parts, strict=True)]
+    return [_agreed(file, part, codes, measured) for file, part in zip(files, parts, strict=True)]
 
 
-def _with(
-    part: Spectra, file: Path | Place, codes: Mapping[str, tuple[Path | Place, bool, list[str]]], measured: set[str]
-) -> Spectra:
+def _agreed(file: Path | Place, part: Spectra, codes: Mapping[str, _Codes], measured: Collection[str]) -> Spectra:
     targets, metadata = dict(part.targets), dict(part.metadata)
-    for name, (other, is_target, known) in codes.items():
+    for name, column in codes.items():
+        mine = targets[name] if name in targets else metadata.get(name)
+        if mine is None:
+            continue
         if name in measured:
-            texts = targets.get(name, metadata.pop(name, None))
-            if texts is not None and texts.dtype.kind == "U":
-                targets[name] = np.array(
-                    [float(text) if text.lower() not in MISSING else np.nan for text in texts.tolist()]
-                )
-        elif name in targets and targets[name].dtype.kind == "f":
-            texts = whole_texts(targets.pop(name))
-            assert texts is not None  # it would be measured
-            alike = next((code for code in known if code not in texts and str(int(code or -1)) in texts), None)
-            if alike is not None:
+            metadata.pop(name, None)
+            targets[name] = mine if mine.dtype.kind == "f" else _numbers(mine)
+        elif mine.dtype.kind == "f" and (texts := whole_texts(targets.pop(name))) is not None:
+            alike = sorted(code for code in column.written - set(texts.tolist()) if str(int(code)) in texts)
+            if alike:
                 raise SpectraError(
-                    f"{name!r} says {alike} in {other}, and {int(alike)} in {file}: write the codes alike."
+                    f"{name!r} says {alike[0]} in {column.file}, and {int(alike[0])} in {file}: write the codes alike."
                 )
-            (targets if is_target else metadata)[name] = texts
+            (targets if column.is_target else metadata)[name] = texts
     return replace(part, targets=targets, metadata=metadata)
+
+
+def _numbers(texts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    return np.array([np.nan if text.lower() in MISSING else float(text) for text in texts.tolist()])
 
 
 def _joined_columns(

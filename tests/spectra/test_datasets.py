@@ -104,15 +104,16 @@ def test_files_of_different_signals_are_no_set(tmp_path: Path, said: str, messag
 
 def test_codes_of_one_file_are_codes_in_all(tmp_path: Path) -> None:
     one, two = tmp_path / "one.csv", tmp_path / "two.csv"
-    one.write_text("id,kind,850,852\na,01,0.1,0.2\nb,02,0.2,0.3\n")
+    one.write_text("id,kind,850,852\na,01,0.1,0.2\nb,02,0.2,0.3\ne,NA,0.3,0.4\n")
     two.write_text("id,kind,850,852\nc,10,0.1,0.2\nd,,0.2,0.3\n")
-    assert load_dataset([one, two], target="kind").targets["kind"].tolist() == ["01", "02", "10", ""]
+    assert load_dataset([one, two], target="kind").targets["kind"].tolist() == ["01", "02", "", "10", ""]
     both = load_dataset([one, two])
-    assert both.metadata["kind"].tolist() == ["01", "02", "10", ""]
+    assert both.metadata["kind"].tolist() == ["01", "02", "NA", "10", ""]
     assert both.targets == {}
     two.write_text("id,kind,850,852\nc,10.5,0.1,0.2\n")
     for target in (None, "kind"):
-        assert load_dataset([one, two], target=target).targets["kind"].tolist() == [1.0, 2.0, 10.5]
+        found = load_dataset([one, two], target=target).targets["kind"]
+        np.testing.assert_array_equal(found, [1.0, 2.0, np.nan, 10.5])
     two.write_text("id,kind,850,852\nc,1,0.1,0.2\n")
     with pytest.raises(SpectraError, match=r"'kind' says 01 in .*one.csv, and 1 in .*two.csv: write the codes alike"):
         load_dataset([one, two], target="kind")
