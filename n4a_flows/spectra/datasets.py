@@ -214,7 +214,7 @@ def _agreed(file: Path | Place, part: Spectra, codes: Mapping[str, _Codes], meas
         if name in measured:
             metadata.pop(name, None)
             targets[name] = mine if mine.dtype.kind == "f" else _numbers(mine)
-        elif mine.dtype.kind == "f" and (texts := whole_texts(targets.pop(name))) is not None:
+        elif name in targets and mine.dtype.kind == "f" and (texts := whole_texts(targets.pop(name))) is not None:
             alike = sorted(code for code in column.written - set(texts.tolist()) if str(int(code)) in texts)
             if alike:
                 raise SpectraError(

@@ -30,10 +30,10 @@ def parsed(data: bytes) -> Any:
         # YAML would take minutes to say the same.
         raise ValueError("it is nested too deeply") from error
     except ValueError:
-        return from_yaml(text)
+        return _from_yaml(text)
 
 
-def from_yaml(text: str) -> Any:
+def _from_yaml(text: str) -> Any:
     """The value in a YAML text, in which `1e-6` is a number; `ValueError` when it is no YAML."""
     import yaml  # takes a while, and little needs it
 

@@ -58,6 +58,12 @@ def test_rows_that_are_no_spectra_are_told_and_count_in_the_batch(
 
 
 @pytest.fixture
+def odd(new_spectra: Spectra) -> Spectra:
+    """Five spectra that no calibration knows: reflectance, which nobody said."""
+    return replace(new_spectra, X=10**-new_spectra.X, sample_ids=[f"odd{number}" for number in range(5)])
+
+
+@pytest.fixture
 def without_limits(block: WorkspaceStoreBlock, chain: str) -> str:
     """The same chain as it was stored before there were limits."""
     with block.open() as store:
@@ -152,12 +158,12 @@ def test_a_batch_has_the_spectra_of_every_attempt(
     chain: str,
     day: Path,
     new_spectra: Spectra,
+    odd: Spectra,
     write_csv: Writer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from n4a_flows import tasks
 
-    odd = replace(new_spectra, X=10**-new_spectra.X, sample_ids=[f"odd{number}" for number in range(5)])
     write_csv(day / "a-first.csv", odd)
     with (day / "a-first.csv").open("a") as file:
         file.writelines(f"dead{number}{',0.5' * len(new_spectra.axis)}\n" for number in range(3))
@@ -212,12 +218,12 @@ def test_a_batch_is_judged_without_what_another_flow_run_has_recorded(
     chain: str,
     day: Path,
     new_spectra: Spectra,
+    odd: Spectra,
     write_csv: Writer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from n4a_flows import tasks
 
-    odd = replace(new_spectra, X=10**-new_spectra.X, sample_ids=[f"odd{number}" for number in range(5)])
     write_csv(day / "odd.csv", odd)
     for name in ("day", "next", "then"):
         ids = [f"{name} {number}" for number in range(5)]
