@@ -9,6 +9,8 @@ from uuid import UUID
 
 from lab import Lab, wait_for
 from playwright.sync_api import Locator, Page, TimeoutError
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
 
 
 class Ui:
@@ -75,8 +77,13 @@ class Ui:
     def report(self, flow_run_id: UUID, key: str) -> list[Any]:
         """Open the latest report of a flow run; the widths of the pictures in it that could be drawn."""
         with self.lab.client() as client:
-            found = [one for one in client.read_artifacts(limit=200) if one.flow_run_id == flow_run_id]
-        latest = max((one for one in found if one.key == key), key=lambda one: one.created)
+            [latest] = client.read_artifacts(
+                artifact_filter=ArtifactFilter(
+                    flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]), key=ArtifactFilterKey(any_=[key])
+                ),
+                sort=ArtifactSort.CREATED_DESC,
+                limit=1,
+            )
         self.open(f"artifacts/artifact/{latest.id}", "Raw")
         self.page.wait_for_timeout(1500)
         widths: list[Any] = self.page.evaluate("[...document.images].map(image => image.naturalWidth)")
