@@ -13,13 +13,13 @@ from typing import Annotated, Any
 import polars as pl
 import typer
 
-from n4a_flows.cli.console import CLOSED, out
+from n4a_flows.cli.console import CLOSED, INTERRUPTED, out
 from n4a_flows.storage import WorkspaceStore
 from n4a_flows.storage.errors import WorkspaceError
 from n4a_flows.storage.json_values import from_json
 from n4a_flows.storage.texts import storable
 
-DONE, FAILED, WRONG_USAGE, FOUND_DAMAGE, STAYED_BUSY, LIMITS_CROSSED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+DONE, FAILED, WRONG_USAGE, FOUND_DAMAGE, STAYED_BUSY, LIMITS_CROSSED = 0, 1, 2, 3, 4, 5
 EXIT_CODES = {
     DONE: "done",
     FAILED: "refused or failed; one line on stderr says why",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
 
 CLOSED = 141
 """Exit code when whoever read the output closed it; a shell says the same of a program that the signal ended."""
+
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as a shell says it."""
 
 
 class _Console(Console):
@@ -95,6 +102,38 @@ def working() -> Iterator[None]:
         listener("starting Prefect", 1, 1)
         with listening(listener):
             yield
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let Ctrl-C end a flow inside this block: at the first one when the chunks in work are done, at a second one at once."""
+    asked = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            _end_now()
+        asked = True
+        err.print("stopping when the chunks in work are done; Ctrl-C again ends it at once, and they are not recorded")
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end_now() -> NoReturn:
+    """End this process as a signal would: its threads wait for nobody, and what the store has committed stays."""
+    import psutil
+
+    # Workers, and Prefect's temporary server.
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    err.show_cursor()
+    os._exit(INTERRUPTED)
 
 
 def _reach_prefect() -> None:

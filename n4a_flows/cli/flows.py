@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from n4a_flows.cli.common import DEFAULT_WORKSPACE, AsJson, Workspace, opened, print_json, refuse_missing
-from n4a_flows.cli.console import out, print_error, print_leaderboard, print_quarantined, working
+from n4a_flows.cli.console import out, print_error, print_leaderboard, print_quarantined, stoppable, working
 from n4a_flows.cli.given import options_of
 from n4a_flows.storage.definition_files import SUFFIXES, parsed
 from n4a_flows.storage.errors import (
@@ -88,7 +88,7 @@ def train(
     definition, options = _definition(pipeline), options_of(TrainingOptions, option or [])
     known_runner(runner)
     block = WorkspaceStoreBlock(path=workspace)
-    with working():
+    with working(), stoppable():
         summary = train_and_record(
             block, dataset if len(dataset) > 1 else dataset[0], target, definition, options, runner
         )
@@ -152,7 +152,9 @@ def predict(
     with working():
         while True:
             try:
-                _print_prediction(predict_new_spectra(block, chain, files, options, runner), as_json)
+                with stoppable():
+                    summary = predict_new_spectra(block, chain, files, options, runner)
+                _print_prediction(summary, as_json)
                 failed = False
             except N4AError as error:
                 # What was asked for wrongly is said at once; what went wrong at one look need not at the next.

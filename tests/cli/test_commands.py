@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from lab import wait_for
 
 from n4a_flows.cli import flows
 from n4a_flows.cli.demo import write_incoming
@@ -27,16 +30,23 @@ PIPELINE = """
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+COMMAND = str(Path(sys.executable).with_name("n4a-flows"))
+
+
 @pytest.fixture
-def n4a_flows(tmp_path: Path, prefect_server: str) -> Run:
+def environment(prefect_server: str) -> dict[str, str]:
+    """The environment of a command that uses the test server."""
+    usual = {name: value for name, value in os.environ.items() if name != "PREFECT_LOGGING_LEVEL"}
+    return usual | {"PREFECT_API_URL": prefect_server, "COLUMNS": "200"}
+
+
+@pytest.fixture
+def n4a_flows(tmp_path: Path, environment: dict[str, str]) -> Run:
     """Runs the command in a folder of its own, against the test server."""
-    command = Path(sys.executable).with_name("n4a-flows")
-    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_LOGGING_LEVEL"}
-    environment |= {"PREFECT_API_URL": prefect_server, "COLUMNS": "200"}
 
     def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(command), *arguments],
+            [COMMAND, *arguments],
             cwd=tmp_path,
             env=environment | more,
             capture_output=True,
@@ -208,6 +218,29 @@ def test_a_look_that_fails_does_not_end_the_watch(
 def test_a_name_that_is_no_text_is_one_clear_line(command: Callable[..., str], tmp_path: Path) -> None:
     WorkspaceStore(tmp_path / "ws").close()
     assert "name its folder" in command("predict", "c", "m\udcfcller.csv", "-w", tmp_path / "ws", code=1)
+
+
+def test_ctrl_c_says_what_is_waited_for_and_a_second_one_ends_at_once(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    # One pipeline that takes minutes, and that nothing can stop but the end of the process.
+    forest = {"class": "sklearn.ensemble.RandomForestRegressor", "params": {"n_estimators": 20_000}}
+    (tmp_path / "slow.json").write_text(json.dumps([{"model": forest}]))
+    store = WorkspaceStore(tmp_path / "ws")
+    command = [COMMAND, "train", "tecator", "-t", "fat", "-p", "slow.json", "-w", "ws"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for("a run", lambda: process.poll() is not None or store.running_runs())
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert "Ctrl-C again" in process.stderr.readline()
+        wait_for("the end of the run", lambda: not store.running_runs())
+        assert process.poll() is None, "the chunk goes on"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+    finally:
+        process.kill()
+    assert store.list_runs()["status"].to_list() == ["failed"]
 
 
 def test_predict_looks_again_until_it_is_interrupted(
