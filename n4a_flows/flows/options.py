@@ -45,6 +45,14 @@ class PredictionOptions(_Options):
             "taken to be that already, as long as they lie where the training spectra did."
         ),
     )
+    id_column: str | None = Field(
+        default=None,
+        title="Column of sample ids",
+        description=(
+            "Column of the files that holds the sample ids. When left out: sample_id, id or sample, or a first column of texts; "
+            "without one, the name of the file and the number of the row."
+        ),
+    )
     resample: bool = Field(
         default=False,
         description="Interpolate spectra on another grid, when the grid of the chain lies inside; refused otherwise.",

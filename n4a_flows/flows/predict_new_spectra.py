@@ -103,7 +103,7 @@ def _predict_new_spectra(
 ) -> PredictionSummary:
     files = _incoming(store) if files is None else files
     about = {name: value for name in ("instrument", "product") if (value := getattr(options, name)) is not None}
-    reading = Reading(options.unit, options.signal, options.resample, _readers(options), about)
+    reading = Reading(options.unit, options.signal, options.id_column, options.resample, _readers(options), about)
     refuse_unwritable(options.csv_columns, options.replicate_pattern)
     csv_path = None if options.csv_file is None else store.export_target(options.csv_file)
     found = list_spectra_files(files)
@@ -232,7 +232,7 @@ class _Counts:
 
 def _readers(options: PredictionOptions) -> str:
     """What reads the files and what it is told, as the ledger names it with what is quarantined."""
-    told = {name: getattr(options, name) for name in ("unit", "signal", "resample")}
+    told = {name: getattr(options, name) for name in ("unit", "signal", "id_column", "resample")}
     return ", ".join([readers_in_use(), *(f"{name}={value}" for name, value in told.items() if value)])
 
 

@@ -55,8 +55,8 @@ class Reading:
 
     Attributes
     ----------
-    unit, signal
-        What the axis and the values are where a file does not say; see `read_spectra`.
+    unit, signal, id_column
+        What the axis and the values are where a file does not say, and which column holds the ids; see `read_spectra`.
     resample
         Whether spectra may be interpolated to the chain's grid.
     readers
@@ -67,6 +67,7 @@ class Reading:
 
     unit: Unit | None = None
     signal: Signal | None = None
+    id_column: str | None = None
     resample: bool = False
     readers: str = ""
     about: Mapping[str, str] = field(default_factory=dict)
@@ -177,7 +178,12 @@ def _read(file: PendingFile, reading: Reading) -> Spectra | SpectraError | None:
         with fetched(file.where) as (path, fetched_from):
             try:
                 return read_file(
-                    path, unit=reading.unit, signal=reading.signal, fetched_from=fetched_from, sha256=file.digest
+                    path,
+                    unit=reading.unit,
+                    signal=reading.signal,
+                    id_column=reading.id_column,
+                    fetched_from=fetched_from,
+                    sha256=file.digest,
                 )
             except FileChangedError:
                 return None

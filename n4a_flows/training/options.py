@@ -6,6 +6,7 @@ import re
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from n4a_flows.storage.axis import Signal, Unit
 from n4a_flows.storage.codecs import DEFAULT_ALLOWED_MODULES
 from n4a_flows.storage.errors import InvalidInputError
 from n4a_flows.training.forms import Form
@@ -24,6 +25,23 @@ class TrainingOptions(Form):
         description=(
             "Score that decides which pipeline is best: all out-of-fold predictions of a pipeline together. "
             "The default is rmse for numbers and balanced_accuracy for classes."
+        ),
+    )
+    unit: Unit | None = Field(
+        default=None, description="Unit of the axis of files that do not say it: nm, um or cm-1 (wavenumbers)."
+    )
+    signal: Signal | None = Field(
+        default=None,
+        description=(
+            "What the values of files are that do not say it. The chains expect it of new spectra; without it they take those that "
+            "lie where the training spectra do."
+        ),
+    )
+    id_column: str | None = Field(
+        default=None,
+        title="Column of sample ids",
+        description=(
+            "Column of the files that holds the sample ids. When left out: sample_id, id or sample, or a first column of texts."
         ),
     )
     split_column: str | None = Field(

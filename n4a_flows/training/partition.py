@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -252,10 +253,11 @@ def training_spectra(
     MissingFileError, SpectraError, InvalidInputError
         As in `load_dataset`; also when a sample is in both, or the two do not fit together.
     """
-    spectra = load_dataset(dataset, target=target)
+    read = partial(load_dataset, target=target, unit=options.unit, signal=options.signal, id_column=options.id_column)
+    spectra = read(dataset)
     if not options.test_files:
         return spectra
-    test = load_dataset(list(options.test_files), target=target)
+    test = read(list(options.test_files))
     return with_test_set(spectra, test, options.split_column or DEFAULT_SPLIT_COLUMN, ("train", options.test_values[0]))
 
 

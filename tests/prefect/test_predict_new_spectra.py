@@ -363,6 +363,22 @@ def test_what_was_refused_is_looked_at_again_when_more_is_said_of_it(
     assert predict_new_spectra(block, chain, tmp_path / "in", PredictionOptions(resample=True)).skipped == 2
 
 
+def test_ids_come_from_the_column_that_is_named(
+    block: WorkspaceStoreBlock, chain: str, tmp_path: Path, new_spectra: Spectra
+) -> None:
+    (tmp_path / "in").mkdir()
+    rows = [[*row, 20260101 + number] for number, row in enumerate(new_spectra.X.tolist())]
+    header = [*new_spectra.axis.values.tolist(), "Probe Nr"]
+    (tmp_path / "in" / "day.csv").write_text("\n".join(",".join(map(str, row)) for row in [header, *rows]))
+
+    mistyped = predict_new_spectra(block, chain, tmp_path / "in", PredictionOptions(id_column="Probe"))
+    [refused] = mistyped.quarantined_files
+    assert re.search("no column 'Probe'; it has .*Probe Nr", refused.reason)
+    summary = predict_new_spectra(block, chain, tmp_path / "in", PredictionOptions(id_column="Probe Nr"))
+    ids = pl.read_parquet(summary.predictions_path)["sample_id"].to_list()
+    assert ids == ["20260101", "20260102", "20260103", "20260104", "20260105"]
+
+
 def test_other_readers_try_again_what_was_refused(block: WorkspaceStoreBlock, chain: str, incoming: Path) -> None:
     predict_new_spectra(block, chain, incoming)
     with block.open() as store:

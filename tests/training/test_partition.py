@@ -152,6 +152,21 @@ def test_test_files_are_the_test_set(tmp_path: Path, tecator: Spectra) -> None:
         TrainingOptions(test_files=(later,), test_values=())
 
 
+def test_what_files_do_not_say_is_said_by_the_options(tmp_path: Path) -> None:
+    def write(name: str, first: int) -> Path:
+        rows = "\n".join(f"{number},0.{number % 10}1,0.32,0.43,{number % 7}" for number in range(first, first + 10))
+        (tmp_path / name).write_text(f"Probe Nr,1.1,1.2,1.3,fat\n{rows}\n")
+        return tmp_path / name
+
+    options = TrainingOptions(
+        unit="um", signal="reflectance", id_column="Probe Nr", test_files=(str(write("later.csv", 30)),)
+    )
+    spectra = training_spectra(write("training.csv", 10), "fat", options)
+    assert (spectra.axis.unit, spectra.signal) == ("um", "reflectance")
+    assert spectra.sample_ids == [str(number) for number in [*range(10, 20), *range(30, 40)]]
+    assert list(spectra.targets) == ["fat"]
+
+
 def test_classes_are_trained_with_probabilities_and_their_own_scores(replicates: Spectra) -> None:
     options = TrainingOptions(**GROUPED)
     [planned] = expand([{"class": PLS, "params": {"n_components": 3}}, {"model": LDA}], options)
