@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, HttpUrl
 
 from n4a_flows.storage import WorkspaceStore
 from n4a_flows.storage.codecs import DEFAULT_ALLOWED_MODULES
+from n4a_flows.storage.database import refuse_missing_workspace
 from n4a_flows.storage.errors import InvalidInputError, WorkspaceError
 from n4a_flows.storage.places import Place, located
 
@@ -103,6 +104,10 @@ class WorkspaceStoreBlock(Block):
     def workspace_path(self) -> Path:
         """The folder of the workspace on this machine."""
         return self.path.expanduser()
+
+    def refuse_missing(self) -> None:
+        """Raise `WorkspaceError` when there is no workspace in the folder, which `open` would make."""
+        refuse_missing_workspace(self.workspace_path, "mend the folder in the block, or train first")
 
     def open(self) -> WorkspaceStore:
         """The workspace, ready to use; a context manager.

@@ -15,7 +15,7 @@ import typer
 
 from n4a_flows.cli.console import CLOSED, INTERRUPTED, out
 from n4a_flows.storage import WorkspaceStore
-from n4a_flows.storage.errors import WorkspaceError
+from n4a_flows.storage.database import refuse_missing_workspace
 from n4a_flows.storage.json_values import from_json
 from n4a_flows.storage.texts import storable
 
@@ -45,12 +45,7 @@ def opened(workspace: Path, *, read_only: bool = False) -> WorkspaceStore:
 
 def refuse_missing(workspace: Path) -> None:
     """Raise `WorkspaceError` when there is no workspace in a folder, or it cannot be looked at."""
-    try:
-        there = (workspace / "store.duckdb").is_file()
-    except OSError as error:
-        raise WorkspaceError(f"The workspace {workspace} cannot be read: {error.strerror}.") from error
-    if not there:
-        raise WorkspaceError(f"There is no workspace in {workspace}: name one with --workspace, or train first.")
+    refuse_missing_workspace(workspace, "name one with --workspace, or train first")
 
 
 def print_json(value: Any) -> None:

@@ -39,11 +39,13 @@ def export(
 
     Raises:
         InvalidInputError: When the file name leads out of the folders for exports, or an option does not fit what is exported.
+        WorkspaceError: When there is no workspace in the folder of the block.
         UnknownIdError, MissingFileError: When there is no such chain, pipeline or run, or no such template.
         ArtifactMissingError, ArtifactCorruptError, BundleError, TemplateError: When the chain is not whole or the format cannot
             hold it, or the template is damaged.
     """
     options.refuse_what_does_not_fit()
+    store.refuse_missing()
     done = _EXPORTS[options.what](store, options)
     summary = ExportSummary(
         path=done.path,

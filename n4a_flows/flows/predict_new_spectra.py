@@ -80,6 +80,7 @@ def predict_new_spectra(
             cluster: dask=tcp://scheduler:8786, ray=ray://head:10001. It is always this process that records.
 
     Raises:
+        WorkspaceError: When there is no workspace in the folder of the block.
         MissingFileError: When a folder or file named here does not exist.
         UnknownIdError: When there is no such chain.
         InvalidInputError: When the results cannot be written as the options say, or the check samples have no meaning for the
@@ -101,6 +102,7 @@ def _predict_new_spectra(
     options: PredictionOptions,
     runner: str,
 ) -> PredictionSummary:
+    store.refuse_missing()
     files = _incoming(store) if files is None else files
     about = {name: value for name in ("instrument", "product") if (value := getattr(options, name)) is not None}
     reading = Reading(options.unit, options.signal, options.id_column, options.resample, _readers(options), about)

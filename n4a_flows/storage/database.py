@@ -48,6 +48,16 @@ _latest: Database | None = None
 _FOREIGN_HOLDER = re.compile(r"Conflicting lock is held in (?:(?P<program>.*?) ?\()?PID (?P<pid>\d+)", re.DOTALL)
 
 
+def refuse_missing_workspace(workspace: Path, advice: str) -> None:
+    """Raise `WorkspaceError` when there is no workspace in a folder, or it cannot be looked at."""
+    try:
+        there = (workspace / FILE_NAME).is_file()
+    except OSError as error:
+        raise WorkspaceError(f"The workspace {workspace} cannot be read: {error.strerror}.") from error
+    if not there:
+        raise WorkspaceError(f"There is no workspace in {workspace}: {advice}.")
+
+
 class Database:
     """The database file of one workspace as this process sees it; get it with `Database.at`."""
 

@@ -199,12 +199,14 @@ def test_an_option_that_does_not_fit_is_refused(options: dict[str, Any], said: s
 def test_what_is_not_there_is_one_clear_error(
     block: WorkspaceStoreBlock, options: dict[str, Any], error: type[Exception], said: str
 ) -> None:
+    block.open().close()
     with pytest.raises(error, match=said):
         export(block, ExportOptions(**options))
     assert [path for path in block.workspace_path.glob("exports/*") if path.is_file()] == []
 
 
 def test_no_predictions_are_an_empty_file(block: WorkspaceStoreBlock) -> None:
+    block.open().close()
     summary = export(block, ExportOptions(what="predictions"))
     assert (summary.path.name, summary.name) == ("predictions.parquet", "all")
     assert pl.read_parquet(summary.path).height == 0

@@ -17,7 +17,7 @@ import pytest
 from prefect.artifacts import Artifact, create_markdown_artifact
 
 from n4a_flows import WorkspaceStoreBlock
-from n4a_flows.flows import PredictionOptions, predict_new_spectra, train_and_record
+from n4a_flows.flows import ExportOptions, PredictionOptions, export, predict_new_spectra, train_and_record
 from n4a_flows.flows.progress import listening
 from n4a_flows.spectra import Axis, Spectra, readers_in_use
 from n4a_flows.storage.clock import now
@@ -28,6 +28,7 @@ from n4a_flows.storage.errors import (
     QuarantineError,
     UnknownIdError,
     UntrustedError,
+    WorkspaceError,
 )
 from n4a_flows.tasks import files as listing
 from n4a_flows.tasks.files import file_digest
@@ -185,6 +186,15 @@ def test_unknown_chains_and_folders_are_errors(block: WorkspaceStoreBlock, chain
         predict_new_spectra(block, "no-such-chain", incoming)
     with pytest.raises(MissingFileError, match="nowhere"):
         predict_new_spectra(block, chain, incoming / "nowhere")
+
+
+def test_a_mistyped_folder_does_not_become_a_workspace(tmp_path: Path) -> None:
+    block = WorkspaceStoreBlock(path=tmp_path / "mistyped")
+    with pytest.raises(WorkspaceError, match=r"no workspace in .*mistyped: mend the folder in the block"):
+        predict_new_spectra(block, "tecator/fat/champion", options=PredictionOptions(csv_file="lims.csv"))
+    with pytest.raises(WorkspaceError, match=r"no workspace in .*mistyped"):
+        export(block, ExportOptions(chain="tecator/fat/champion"))
+    assert not block.path.exists()
 
 
 def test_a_block_that_trusts_nothing_does_not_load_the_chain(
