@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 CLOSED = 141
 """Exit code when whoever read the output closed it; a shell says the same of a program that the signal ended."""
 
-
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell says it."""
 

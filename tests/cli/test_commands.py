@@ -29,7 +29,6 @@ PIPELINE = """
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-
 COMMAND = str(Path(sys.executable).with_name("n4a-flows"))
 
 
@@ -230,7 +229,7 @@ def test_ctrl_c_says_what_is_waited_for_and_a_second_one_ends_at_once(
     command = [COMMAND, "train", "tecator", "-t", "fat", "-p", "slow.json", "-w", "ws"]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     try:
-        wait_for("a run", lambda: process.poll() is not None or store.running_runs())
+        wait_for("a run", lambda: process.poll() is not None or store.running_runs(), timeout=120)
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
         assert "Ctrl-C again" in process.stderr.readline()
