@@ -50,7 +50,8 @@ class PredictionOptions(_Options):
         title="Column of sample ids",
         description=(
             "Column of the files that holds the sample ids. When left out: sample_id, id or sample, or a first column of texts; "
-            "without one, the name of the file and the number of the row."
+            "without one, the name of the file and the number of the row. Files that were scored already keep the ids they had, "
+            "unless they are scored again (rescore)."
         ),
     )
     resample: bool = Field(

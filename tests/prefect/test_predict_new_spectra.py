@@ -384,9 +384,15 @@ def test_ids_come_from_the_column_that_is_named(
     mistyped = predict_new_spectra(block, chain, tmp_path / "in", PredictionOptions(id_column="Probe"))
     [refused] = mistyped.quarantined_files
     assert re.search("no column 'Probe'; it has .*Probe Nr", refused.reason)
-    summary = predict_new_spectra(block, chain, tmp_path / "in", PredictionOptions(id_column="Probe Nr"))
-    ids = pl.read_parquet(summary.predictions_path)["sample_id"].to_list()
-    assert ids == ["20260101", "20260102", "20260103", "20260104", "20260105"]
+
+    def ids(options: PredictionOptions) -> list[str]:
+        summary = predict_new_spectra(block, chain, tmp_path / "in", options)
+        return pl.read_parquet(summary.predictions_path)["sample_id"].to_list()
+
+    assert ids(PredictionOptions())[0].startswith("day")
+    assert ids(PredictionOptions(id_column="Probe Nr"))[0].startswith("day"), "scored already"
+    named = [str(20260101 + number) for number in range(5)]
+    assert ids(PredictionOptions(id_column="Probe Nr", rescore=True)) == named
 
 
 def test_other_readers_try_again_what_was_refused(block: WorkspaceStoreBlock, chain: str, incoming: Path) -> None:
