@@ -127,8 +127,12 @@ class Workspace(RuleBasedStateMachine):
             "pipeline completed": (self.store.complete_pipeline, best / 10, None, "rmse", 3),
         }[how]
         if self.known(verb, identity in rows, identity, *arguments):
-            changed = {"run completed": {"summary": {"best": best}}, "run failed": {"error": "singular"}}
-            rows[identity].update(changed.get(how, {"best_val": best / 10}), status=status)
+            changed: dict[str, dict[str, Any]] = {
+                "run completed": {"summary": {"best": best}, "error": None},
+                "run failed": {"error": "singular"},
+                "pipeline completed": {"best_val": best / 10, "error": None},
+            }
+            rows[identity].update(changed[how], status=status)
 
     @precondition(lambda self: not self.doomed)
     @rule(number=which)
