@@ -54,7 +54,9 @@ def test_every_file_is_scored_exactly_once(
         )
         assert process.stdout is not None
         assert process.stdout.readline() == "started\n"
-        time.sleep(chance.uniform(0.6, 1.6))
+        # After so many writes, not seconds: a busy machine is given the time for as many.
+        _wait_for_writes(process, block.path / "store.duckdb", chance.randint(0, 12))
+        time.sleep(chance.uniform(0, 0.3))
         process.kill()
         process.wait()
         process.stdout.close()
@@ -72,3 +74,12 @@ def test_every_file_is_scored_exactly_once(
     assert len(set(seen)) > 5, "some were killed in the middle of their work"
     table = pl.read_parquet(summary.predictions_path)
     assert table["sample_id"].n_unique() == table.height == FILES
+
+
+def _wait_for_writes(process: subprocess.Popen[str], file: Path, wanted: int) -> None:
+    """Wait until a process has written a file so many times, as far as its time of change tells, or has ended."""
+    writes, changed = 0, file.stat().st_mtime_ns
+    while writes < wanted and process.poll() is None:
+        time.sleep(0.002)
+        if (now := file.stat().st_mtime_ns) != changed:
+            writes, changed = writes + 1, now
